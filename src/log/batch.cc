@@ -1,0 +1,32 @@
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+#include "base/bytes.h"
+#include "log/log.h"
+
+namespace flagstream::log {
+
+void Batch::add(std::initializer_list<std::string_view> parts) {
+  std::size_t size = 0;
+  for (const std::string_view part : parts) size += part.size();
+  append_le(bytes_, static_cast<std::uint32_t>(size));
+  for (const std::string_view part : parts) bytes_ += part;
+  ++count_;
+}
+
+Result<Appended> Appender::append_and_wait(Partition partition, Batch batch) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<Result<Appended>> outcome;
+  append(partition, std::move(batch), [&](Result<Appended> result) {
+    const std::lock_guard lock(mutex);
+    outcome = std::move(result);
+    changed.notify_one();
+  });
+  std::unique_lock lock(mutex);
+  changed.wait(lock, [&] { return outcome.has_value(); });
+  return *std::move(outcome);
+}
+
+}  // namespace flagstream::log

@@ -1,0 +1,44 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "telemetry/metrics.h"
+#include "telemetry/tell.h"
+
+namespace flagstream::telemetry {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Tell, LineIsJsonWhateverTheTextHolds) {
+  EXPECT_EQ(format_line(Level::Warn, "disk \"slow\"", {{"path", "a\\b\n"}, {"bytes", 7}, {"ok", false}}),
+            R"("level":"warn","msg":"disk \"slow\"","path":"a\\b\n","bytes":7,"ok":false)");
+}
+
+TEST(Registry, WritesEachFamilyOnceAndForgetsTheDead) {
+  Registry registry;
+  Counter a(registry, {"flagstream_x_total", "Things.", "kind=\"a\""});
+  {
+    Counter b(registry, {"flagstream_x_total", "Things.", "kind=\"b\""});
+    b.add(2);
+    EXPECT_THAT(registry.scrape(), HasSubstr("# HELP flagstream_x_total Things.\n# TYPE flagstream_x_total counter\n"
+                                             "flagstream_x_total{kind=\"a\"} 0\nflagstream_x_total{kind=\"b\"} 2\n"));
+  }
+  EXPECT_THAT(registry.scrape(), Not(HasSubstr("kind=\"b\"")));
+  EXPECT_THAT(registry.scrape(), HasSubstr("process_resident_memory_bytes "));
+}
+
+TEST(Histogram, BucketsAreCumulative) {
+  Registry registry;
+  Histogram h(registry, {"flagstream_x_seconds", "Time.", ""});
+  h.observe(0.002);
+  h.observe(0.002);
+  h.observe(1000);
+  const std::string text = registry.scrape();
+  EXPECT_THAT(text, HasSubstr("flagstream_x_seconds_bucket{le=\"0.001\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("flagstream_x_seconds_bucket{le=\"0.0025\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("flagstream_x_seconds_bucket{le=\"+Inf\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("flagstream_x_seconds_count 3\n"));
+}
+
+}  // namespace
+}  // namespace flagstream::telemetry
