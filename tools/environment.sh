@@ -1,0 +1,36 @@
+# Sourced by the other scripts: where things are, and how to say what went wrong.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+export npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
+logs=$root/build/logs
+mkdir -p "$logs"
+
+fail() {
+  printf 'flagstream: %s\n' "$*" >&2
+  exit 1
+}
+
+# step "building" LOG command...: runs it with output to LOG; one line for people, the log's end on failure.
+step() {
+  local title=$1 log=$2 began=$SECONDS
+  shift 2
+  printf '  %-44s' "$title" >&2
+  if "$@" >"$log" 2>&1; then
+    printf 'done in %d s\n' $((SECONDS - began)) >&2
+  else
+    printf 'failed\n' >&2
+    tail -n 30 "$log" >&2
+    fail "$title failed; the whole output is in $log"
+  fi
+}
+
+# Compilers that fit into memory at once: about 1.2 GiB each with the heaviest sources.
+build_jobs() {
+  local cores memory
+  cores=$(nproc)
+  memory=$(awk '/MemAvailable/ {print int($2 / 1228800)}' /proc/meminfo)
+  [ "$memory" -ge 1 ] || memory=1
+  [ "$memory" -lt "$cores" ] && echo "$memory" || echo "$cores"
+}
