@@ -159,10 +159,14 @@ class Server:
     def cli(self, *arguments, **options):
         return subprocess.run([str(self.binary), *arguments], capture_output=True, text=True, timeout=60, **options)
 
-    def sql(self, query):
-        done = self.cli("sql", "--data", str(self.data), "-o", "json", query)
+    def sql(self, query, all_rows=False):
+        """Rows of a query over the lake; all_rows lifts the default cap on rows."""
+        limits = ["--rows-max", "1000000", "--bytes-max", "256MiB"] if all_rows else []
+        done = self.cli("sql", "--data", str(self.data), "-o", "json", *limits, query)
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        answer = json.loads(done.stdout)
+        assert not answer["truncated"]
+        return answer
 
     def evaluations(self, flag, project="demo", environment="production"):
         """Totals per variation as REST answers them."""

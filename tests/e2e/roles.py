@@ -1,0 +1,111 @@
+"""Runs each role as a process of its own, so that a test can kill one and choose where it dies next."""
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import threading
+import time
+
+from harness import BINARY, ROOT, Server, wait_until
+
+ROLES = {
+    "gateway": ["--role", "gateway"],
+    "control": ["--role", "control"],
+    "processor": ["--role", "processor", "--stages", "transform,analytics"],
+    "lake": ["--role", "processor", "--stages", "lake"],
+}
+# Places where each role may be told to die; each is passed many times a second under load, or at start.
+CRASH_POINTS = {
+    "gateway": ["ingest.before_append", "ingest.after_durable_before_ack", "log.after_write_before_sync",
+                "log.after_sync_before_ack"],
+    "control": ["control.after_commit_before_publish", "control.after_publish_before_mark"],
+    "processor": ["pipeline.before_fold", "pipeline.after_sink_append", "pipeline.checkpoint.before_write",
+                  "pipeline.checkpoint.after_write", "analytics.before_results_write", "analytics.after_results_write",
+                  "log.after_write_before_sync", "log.after_sync_before_ack"],
+    "lake": ["lake.before_parquet", "lake.after_parquet", "lake.before_commit", "lake.after_link", "lake.after_commit"],
+}
+
+
+class RoleProcess:
+    def __init__(self, server, name):
+        self.server, self.name, self.process, self.kills = server, name, None, 0
+        self.log = open(server.data.with_suffix(f".{name}.log"), "ab")
+
+    def start(self, crash_point=None):
+        environment = dict(self.server.environment)
+        if crash_point:
+            environment |= {"FLAGSTREAM_CRASH_POINTS": crash_point,
+                            "FLAGSTREAM_CRASH_LOG": str(self.server.data.with_suffix(".crash-points"))}
+        arguments = ["serve", *ROLES[self.name], *self.server.arguments[1:]]
+        self.process = subprocess.Popen([str(BINARY), *arguments], stdout=self.log, stderr=self.log, env=environment, cwd=ROOT)
+
+    def died(self):
+        return self.process is None or self.process.poll() is not None
+
+    def stop(self, how):
+        if not self.died():
+            self.process.send_signal(how)
+        self.process.wait(20)
+
+
+class Roles(Server):
+    """The demo with every role started by the test.  kill_all_along() kills them until each has died often enough."""
+
+    def start(self, seconds=30):
+        with Server(demo=True, data=self.data, settings=self.settings_given) as seeded:  # makes folder, catalog and keys
+            self.keys = seeded.keys
+        self.roles = {name: RoleProcess(self, name) for name in ROLES}
+        for role in self.roles.values():
+            role.start()
+        wait_until(self.is_ready, seconds, "all roles serve")
+
+    def __init__(self, settings=None, **rest):
+        self.settings_given = settings
+        super().__init__(settings=settings, **rest)
+
+    def is_ready(self):
+        try:
+            return self.api("GET", "/api/internal/health?project=demo&environment=production").status == 200
+        except OSError:
+            return False
+
+    def stop(self, seconds=20):
+        for role in getattr(self, "roles", {}).values():
+            role.stop(signal.SIGTERM)
+            role.log.close()
+        self.roles = {}
+
+    def kill_all_along(self, kills, seed, until, edit=None):
+        """Until every role has died `kills` times: waits a seeded moment, then kills one, half of the time by a
+        crash point in its next life.  `until` is a threading.Event that ends it early (an error of the caller)."""
+        rng = random.Random(seed)
+        armed = {name: None for name in ROLES}
+        on_points = {name: 0 for name in ROLES}
+        while not until.is_set() and any(role.kills < kills for role in self.roles.values()):
+            time.sleep(rng.uniform(0.05, 0.25))
+            if edit:
+                edit()
+            for role in self.roles.values():  # what died at its crash point starts again
+                if role.died():
+                    role.kills += 1
+                    on_points[role.name] += 1
+                    armed[role.name] = None
+                    role.start()
+            name = rng.choice([n for n, role in self.roles.items() if role.kills < kills] or list(ROLES))
+            role = self.roles[name]
+            if armed[name]:
+                continue  # waits for its crash point
+            role.process.kill()
+            role.process.wait()
+            role.kills += 1
+            point = None
+            if on_points[name] < kills:
+                point = f"{rng.choice(CRASH_POINTS[name])}:{rng.randint(1, 20)}"
+                armed[name] = point
+            role.start(point)
+        for role in self.roles.values():
+            role.stop(signal.SIGKILL)
+            role.start()
+        wait_until(self.is_ready, 30, "all roles serve again")
+        return on_points
