@@ -86,8 +86,9 @@ class Announcer {
       if (!roles.empty()) roles += ',';
       roles += fmt::format("\"{}\":{}", name, pid);
     }
-    const std::string text = fmt::format("{{\"url\":\"{}\",\"adminUrl\":\"{}\",\"roles\":{{{}}}}}\n", said("gateway", "url"),
-                                         said("gateway", "adminUrl"), roles);
+    const std::string text =
+        fmt::format("{{\"url\":\"{}\",\"adminUrl\":\"{}\",\"setupPath\":\"{}\",\"roles\":{{{}}}}}\n", said("gateway", "url"),
+                    said("gateway", "adminUrl"), said("control", "setupPath"), roles);
     if (const auto written = io::posix_file_system().replace_file(folder_.run() + "/serving.json", text); !written) {
       telemetry::warn("serving.json cannot be written", {{"error", written.error()}});
     }
