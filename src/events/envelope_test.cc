@@ -1,0 +1,141 @@
+#include "events/envelope.h"
+
+#include <random>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <simdjson.h>
+
+namespace flagstream::events {
+namespace {
+
+// -1: refused as no envelope; else the number of events.
+int events_in(std::string_view body) {
+  EnvelopeScanner scanner;
+  const auto envelope = scanner.scan(body);
+  return envelope ? static_cast<int>(envelope->events) : -1;
+}
+
+ErrorKind refusal(std::string_view body) {
+  EnvelopeScanner scanner;
+  const auto envelope = scanner.scan(body);
+  EXPECT_FALSE(envelope);
+  return envelope ? ErrorKind::Conflict : envelope.error().kind;
+}
+
+std::string array_of(std::size_t events) {
+  std::string body = "[";
+  for (std::size_t i = 0; i < events; ++i) body += i == 0 ? "{}" : ",{}";
+  return body + "]";
+}
+
+// What a complete parser says: -2 where it refuses the body.
+int events_by_parser(const std::string& body) {
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  if (parser.parse(body).get(root)) return -2;
+  if (root.is_object()) return 1;
+  return root.is_array() ? static_cast<int>(root.get_array().value_unsafe().size()) : -2;
+}
+
+TEST(Envelope, CountsTheEventsOfAnArray) {
+  EXPECT_EQ(events_in("[]"), 0);
+  EXPECT_EQ(events_in(" [ ] \n"), 0);
+  EXPECT_EQ(events_in(R"([{"kind":"index"}])"), 1);
+  EXPECT_EQ(events_in(R"([{"a":[1,2,{"b":3}]},{"c":"],["}])"), 2);
+  EXPECT_EQ(events_in(R"([1,"two",null])"), 3);
+}
+
+TEST(Envelope, ABareObjectIsOneEvent) {
+  EnvelopeScanner scanner;
+  const auto envelope = scanner.scan(R"({"kind":"diagnostic","list":[1,2]})");
+  ASSERT_TRUE(envelope);
+  EXPECT_FALSE(envelope->is_array);
+  EXPECT_EQ(envelope->events, 1u);
+}
+
+TEST(Envelope, WhatIsWrongInsideAnEventPasses) {
+  EXPECT_EQ(events_in(R"([{"a" 1},{"b":tru}])"), 2);
+  EXPECT_EQ(events_in("[{},]"), 2);
+  EXPECT_EQ(events_in("[,]"), 2);
+  EXPECT_EQ(events_in("[{}{}]"), 1);
+  EXPECT_EQ(events_in("[{\"a\":\"tab\there\"},{}]"), 2);
+  EXPECT_EQ(events_in(R"([{"a":"\q\ud800"}])"), 1);
+}
+
+TEST(Envelope, WhatIsNotOneCompleteArrayOrObjectIsRefused) {
+  for (const char* body :
+       {"", " ", "1", "\"text\"", "null", "[", "]", "{", "[{}", "[{}]]", "[{]}", "{}[]", "[]{}",
+        "[] x", "x[]", "[\"]", "[\"\\\"]", "{\"a\":\"b}", "\xef\xbb\xbf[]"}) {
+    EXPECT_EQ(refusal(body), ErrorKind::InvalidArgument) << body;
+  }
+}
+
+TEST(Envelope, EveryTruncationIsRefused) {
+  const std::string whole =
+      R"([{"kind":"custom","key":"a\"b\\","data":{"x":[1,{"y":"}"}]}},{"kind":"index"}])";
+  ASSERT_EQ(events_in(whole), 2);
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    EXPECT_EQ(events_in(whole.substr(0, size)), -1) << size;
+}
+
+TEST(Envelope, BytesThatAreNotUtf8AreRefused) {
+  EXPECT_EQ(refusal("[\"\xff\"]"), ErrorKind::InvalidArgument);
+  EXPECT_EQ(refusal("[\"\xc0\xaf\"]"), ErrorKind::InvalidArgument);      // overlong
+  EXPECT_EQ(refusal("[\"\xed\xa0\x80\"]"), ErrorKind::InvalidArgument);  // a surrogate
+  EXPECT_EQ(refusal("[\"\t\xff\"]"), ErrorKind::InvalidArgument);
+}
+
+TEST(Envelope, TenThousandEventsPassAndOneMoreIsTooLarge) {
+  EXPECT_EQ(events_in(array_of(10'000)), 10'000);
+  EXPECT_EQ(refusal(array_of(10'001)), ErrorKind::TooLarge);
+}
+
+TEST(Envelope, DepthIsNoDanger) {
+  const std::size_t depth = 200'000;
+  EXPECT_EQ(events_in(std::string(depth, '[') + std::string(depth, ']')), 1);
+  EXPECT_EQ(events_in(std::string(depth, '[')), -1);
+}
+
+TEST(Envelope, SplitGivesTheTextOfEachEventWithoutBlanks) {
+  EnvelopeScanner scanner;
+  std::vector<std::string_view> texts;
+  ASSERT_TRUE(scanner.split("[ {\"a\":1} ,\n2,, \"x,\" ]", texts));
+  EXPECT_EQ(texts, (std::vector<std::string_view>{"{\"a\":1}", "2", "", "\"x,\""}));
+  ASSERT_TRUE(scanner.split(" {\"a\":[1,2]} ", texts));
+  EXPECT_EQ(texts, (std::vector<std::string_view>{"{\"a\":[1,2]}"}));
+  ASSERT_TRUE(scanner.split("[ ]", texts));
+  EXPECT_TRUE(texts.empty());
+}
+
+TEST(Envelope, LargeBodiesDoNotLeaveALargeIndexThatBreaksLaterOnes) {
+  EnvelopeScanner scanner;
+  const std::string large = "[\"" + std::string(3 << 20, 'x') + "\"]";
+  for (const std::string& body : {large, array_of(3), large}) EXPECT_TRUE(scanner.scan(body));
+}
+
+// Random texts over the characters that matter, long enough to cross the vector code's blocks of 64
+// bytes: both loops agree, and whatever a parser accepts passes with its count.
+TEST(Envelope, AgreesWithTheByteLoopAndWithAParserOnRandomTexts) {
+  std::mt19937_64 random(1);
+  const std::string_view pieces[] = {"[",   "]",     "{",       "}",  ",",        ":",   "\"",
+                                     "\\",  "\"a\"", "\"k\":1", "1",  " ",        "\n",  "\t",
+                                     "tru", "é",     "{}",      "[]", "\"\\\"\"", "\x01"};
+  std::size_t accepted = 0;
+  for (int round = 0; round < 200'000; ++round) {
+    std::string body = round % 2 == 0 ? "[" : "";
+    for (auto n = random() % 40; n > 0; --n) body += pieces[random() % std::size(pieces)];
+    if (round % 2 == 0) body += "]";
+    const int events = events_in(body);
+    const auto by_bytes = scan_bytes(body);
+    ASSERT_EQ(events, by_bytes ? static_cast<int>(by_bytes->events) : -1) << body;
+    const int by_parser = events_by_parser(body);
+    if (by_parser == -2) continue;
+    ++accepted;
+    ASSERT_EQ(events, by_parser) << body;
+  }
+  EXPECT_GT(accepted, 1'000u);
+}
+
+}  // namespace
+}  // namespace flagstream::events
