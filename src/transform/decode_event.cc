@@ -1,0 +1,330 @@
+#include "transform/decode_event.h"
+
+#include <limits>
+
+#include "events/noise.h"
+
+namespace flagstream::transform {
+namespace {
+
+namespace proto = events::proto;
+
+constexpr std::int64_t kInt32Max = std::numeric_limits<std::int32_t>::max();
+
+enum class Member {
+  Other,
+  Kind,
+  Key,
+  CreationDate,
+  StartDate,
+  EndDate,
+  Context,
+  ContextKeys,
+  ContextKind,
+  User,
+  UserKey,
+  Value,
+  Default,
+  Variation,
+  Version,
+  Reason,
+  PrereqOf,
+  SamplingRatio,
+  Data,
+  MetricValue,
+  Url,
+  Selector,
+  Features,
+  Evaluation,
+  DroppedEvents,
+};
+
+// By size first: an event has many members, and names of one size are few.
+Member member_of(std::string_view name) {
+  switch (name.size()) {
+    case 3:
+      if (name == "key") return Member::Key;
+      return name == "url" ? Member::Url : Member::Other;
+    case 4:
+      if (name == "kind") return Member::Kind;
+      if (name == "data") return Member::Data;
+      return name == "user" ? Member::User : Member::Other;
+    case 5:
+      return name == "value" ? Member::Value : Member::Other;
+    case 6:
+      return name == "reason" ? Member::Reason : Member::Other;
+    case 7:
+      if (name == "context") return Member::Context;
+      if (name == "default") return Member::Default;
+      if (name == "version") return Member::Version;
+      if (name == "endDate") return Member::EndDate;
+      return name == "userKey" ? Member::UserKey : Member::Other;
+    case 8:
+      if (name == "features") return Member::Features;
+      if (name == "prereqOf") return Member::PrereqOf;
+      return name == "selector" ? Member::Selector : Member::Other;
+    case 9:
+      if (name == "variation") return Member::Variation;
+      return name == "startDate" ? Member::StartDate : Member::Other;
+    case 10:
+      return name == "evaluation" ? Member::Evaluation : Member::Other;
+    case 11:
+      if (name == "contextKeys") return Member::ContextKeys;
+      if (name == "contextKind") return Member::ContextKind;
+      return name == "metricValue" ? Member::MetricValue : Member::Other;
+    case 12:
+      return name == "creationDate" ? Member::CreationDate : Member::Other;
+    case 13:
+      if (name == "samplingRatio") return Member::SamplingRatio;
+      return name == "droppedEvents" ? Member::DroppedEvents : Member::Other;
+    default:
+      return Member::Other;
+  }
+}
+
+std::optional<proto::EventKind> kind_of(std::string_view kind) {
+  if (kind == "feature") return proto::FEATURE;
+  if (kind == "index") return proto::INDEX;
+  if (kind == "custom") return proto::CUSTOM;
+  if (kind == "summary") return proto::SUMMARY;
+  if (kind == "identify") return proto::IDENTIFY;
+  if (kind == "debug") return proto::DEBUG;
+  if (kind == "click") return proto::CLICK;
+  if (kind == "pageview") return proto::PAGEVIEW;
+  if (kind == "migration_op") return proto::MIGRATION_OP;
+  if (kind == "alias") return proto::ALIAS;
+  if (kind.starts_with("diagnostic")) return proto::DIAGNOSTIC;
+  return std::nullopt;
+}
+
+// What an event of that kind cannot do without, and whether its text is kept whole.
+struct Needs {
+  bool key = false;
+  bool contexts = false;
+  bool text = false;
+};
+
+Needs needs_of(proto::EventKind kind) {
+  if (kind == proto::FEATURE || kind == proto::DEBUG || kind == proto::CUSTOM ||
+      kind == proto::CLICK || kind == proto::PAGEVIEW) {
+    return {.key = true, .contexts = true};
+  }
+  if (kind == proto::INDEX || kind == proto::IDENTIFY) return {.contexts = true};
+  if (kind == proto::MIGRATION_OP) return {.contexts = true, .text = true};
+  if (kind == proto::ALIAS) return {.key = true, .text = true};
+  return {.text = kind == proto::DIAGNOSTIC};
+}
+
+// Few reasons hold inExperiment, so that most are not parsed.
+Fault read_reason_object(ondemand::value& value, proto::Event& event) {
+  ondemand::object reason;
+  if (value.get_object().get(reason)) return RejectReason::WrongType;
+  std::string_view text;
+  if (reason.raw_json().get(text)) return kMalformed;
+  text = without_blanks(text);
+  if (const Fault fault = check_depth(text)) return fault;
+  event.set_reason_json(text.data(), text.size());
+  if (text.find("inExperiment") == std::string_view::npos) return {};
+
+  bool is_empty = false;
+  if (reason.reset().get(is_empty)) return kMalformed;
+  for (auto result : reason) {
+    ondemand::field field;
+    if (std::move(result).get(field)) return kMalformed;
+    std::string_view name;
+    if (const Fault fault = read_name(field, name)) return fault;
+    if (name != "inExperiment") continue;
+    std::optional<bool> in_experiment;
+    if (const Fault fault = read_bool(field.value(), in_experiment)) return fault;
+    event.set_in_experiment(in_experiment.value_or(false));
+  }
+  return {};
+}
+
+Fault read_reason(ondemand::value& value, proto::Event& event) {
+  if (token_of(value) == "null") return {};
+  return read_reason_object(value, event);
+}
+
+Fault read_variation(ondemand::value& value, proto::Event& event) {
+  std::optional<std::int64_t> variation;
+  if (const Fault fault = read_whole(value, -kInt32Max, kInt32Max, variation)) return fault;
+  if (variation) event.set_variation(static_cast<std::int32_t>(*variation));
+  return {};
+}
+
+Fault read_version(ondemand::value& value, proto::Event& event) {
+  std::optional<std::int64_t> version;
+  if (const Fault fault = read_whole(value, -kScaledMax, kScaledMax, version)) return fault;
+  if (version) event.set_version(*version);
+  return {};
+}
+
+events::NoiseMask noise_of_contexts(const proto::Event& event) {
+  for (const auto& context : event.contexts()) {
+    if (context.anonymous()) return events::kNoiseAnonymous;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Fault EventReader::read(ondemand::object& object, EventList& out) {
+  if (out.size() >= kRecordsPerPayloadMax) return RejectReason::TooLarge;
+  first_ = out.size();
+  proto::Event& event = *out.Add();
+  members_ = {};
+  context_kinds_.clear();
+  contexts_.begin(event);
+  if (const Fault fault = read_members(object, event, out)) return fault;
+  return finish(object, event, out);
+}
+
+Fault EventReader::read_members(ondemand::object& object, proto::Event& event, EventList& out) {
+  for (auto result : object) {
+    ondemand::field field;
+    if (std::move(result).get(field)) return kMalformed;
+    std::string_view name;
+    if (const Fault fault = read_name(field, name)) return fault;
+    if (const Fault fault = read_member(name, field.value(), event, out)) return fault;
+  }
+  return {};
+}
+
+Fault EventReader::read_member(std::string_view name, ondemand::value& value, proto::Event& event,
+                               EventList& out) {
+  switch (member_of(name)) {
+    case Member::Other:
+      return {};
+    case Member::Kind:
+      return read_string(value, members_.kind);
+    case Member::Key:
+      return read_name_value(value, event.mutable_key());
+    case Member::CreationDate:
+      return read_date(value, members_.date);
+    case Member::StartDate:
+      return read_date(value, members_.start_date);
+    case Member::EndDate:
+      return read_date(value, members_.end_date);
+    case Member::Context:
+      return contexts_.read_context(value);
+    case Member::ContextKeys:
+      return contexts_.read_context_keys(value);
+    case Member::ContextKind:
+      return contexts_.read_context_kind(value);
+    case Member::User:
+      return contexts_.read_user(value);
+    case Member::UserKey:
+      return contexts_.read_user_key(value);
+    case Member::Value:
+      return read_raw(value, event.mutable_value_json());
+    case Member::Default:
+      return read_raw(value, event.mutable_default_json());
+    case Member::Variation:
+      return read_variation(value, event);
+    case Member::Version:
+      return read_version(value, event);
+    case Member::Reason:
+      return read_reason(value, event);
+    case Member::PrereqOf:
+      return read_name_value(value, event.mutable_prereq_of());
+    case Member::Data:
+      return read_raw(value, event.mutable_data_json());
+    case Member::MetricValue:
+      return read_metric(value, event);
+    case Member::Url:
+      return read_name_value(value, event.mutable_url());
+    case Member::Selector:
+      return read_name_value(value, event.mutable_selector());
+    case Member::Features:
+      return read_features(value, out);
+    case Member::Evaluation:
+      return read_evaluation(value, event);
+    case Member::SamplingRatio: {
+      std::optional<std::int64_t> ratio;
+      const Fault fault = read_whole(value, 0, kScaledMax, ratio);
+      if (ratio) event.set_sampling_ratio(*ratio);
+      return fault;
+    }
+    case Member::DroppedEvents: {
+      std::optional<std::int64_t> dropped;
+      const Fault fault = read_whole(value, 0, kScaledMax, dropped);
+      event.set_dropped_events(dropped.value_or(0));
+      return fault;
+    }
+  }
+  return {};
+}
+
+Fault EventReader::read_metric(ondemand::value& value, proto::Event& event) {
+  constexpr int kMicros = 6;
+  const std::string_view token = token_of(value);
+  if (token == "null") return {};
+  const auto metric = scaled_number(token, kMicros);
+  if (!metric) return RejectReason::WrongType;
+  event.set_metric_micros(metric->value);
+  if (metric->saturated) event.set_noise(event.noise() | events::kNoiseMetricSaturated);
+  return {};
+}
+
+// Of a migration_op; its members become those of the event.
+Fault EventReader::read_evaluation(ondemand::value& value, proto::Event& event) {
+  if (token_of(value) == "null") return {};
+  ondemand::object evaluation;
+  if (value.get_object().get(evaluation)) return RejectReason::WrongType;
+  for (auto result : evaluation) {
+    ondemand::field field;
+    if (std::move(result).get(field)) return kMalformed;
+    std::string_view name;
+    if (const Fault fault = read_name(field, name)) return fault;
+    Fault fault;
+    const Member member = member_of(name);
+    if (member == Member::Key) fault = read_name_value(field.value(), event.mutable_key());
+    if (member == Member::Value) fault = read_raw(field.value(), event.mutable_value_json());
+    if (member == Member::Default) fault = read_raw(field.value(), event.mutable_default_json());
+    if (member == Member::Variation) fault = read_variation(field.value(), event);
+    if (member == Member::Version) fault = read_version(field.value(), event);
+    if (member == Member::Reason) fault = read_reason(field.value(), event);
+    if (fault) return fault;
+  }
+  return {};
+}
+
+Fault EventReader::finish(ondemand::object& object, proto::Event& event, EventList& out) {
+  if (!members_.kind) return RejectReason::MissingKind;
+  const auto kind = kind_of(*members_.kind);
+  if (!kind) return RejectReason::UnknownKind;
+  event.set_kind(*kind);
+  const Needs needs = needs_of(*kind);
+  if (needs.key && event.key().empty()) return RejectReason::MissingKey;
+  if (needs.contexts && event.contexts().empty()) return RejectReason::MissingContext;
+  if (const Fault fault = contexts_.finish()) return fault;
+
+  events::NoiseMask noise = event.noise() | noise_of_contexts(event);
+  if (*kind == proto::FEATURE && !event.in_experiment()) noise |= events::kNoiseNoExposure;
+  if ((*kind == proto::FEATURE || *kind == proto::DEBUG) && !event.has_version()) {
+    noise |= events::kNoiseUnknownFlag;
+    event.set_unknown_flag(true);
+  }
+  if (*kind == proto::DEBUG) noise |= events::kNoiseDebugCopy;
+  if (!event.prereq_of().empty()) noise |= events::kNoisePrerequisite;
+  if (*kind == proto::DIAGNOSTIC && event.dropped_events() > 0) noise |= events::kNoiseSdkOverflow;
+  event.set_noise(noise);
+  event.set_time_us(members_.date.value_or(0));
+  if (!members_.date) event.set_noise(noise | events::kNoiseInvalidDate);
+
+  if (needs.text) {
+    std::string_view text;
+    bool is_empty = false;
+    if (object.reset().get(is_empty) || object.raw_json().get(text)) return kMalformed;
+    text = without_blanks(text);
+    if (const Fault fault = check_depth(text)) return fault;
+    event.set_raw_json(text.data(), text.size());
+  }
+  if (*kind == proto::SUMMARY) return finish_summary(out);
+  // Counters outside a summary mean nothing.
+  while (out.size() > first_ + 1) out.RemoveLast();
+  return {};
+}
+
+}  // namespace flagstream::transform

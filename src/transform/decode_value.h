@@ -1,0 +1,64 @@
+// Reading single members with simdjson's On-Demand front end.  Only for this folder's decode*.cc.
+//
+// On-Demand walks the text once and forward: a value is read at most once (strings are unescaped
+// into a buffer of the parser that holds each string one time).  What it skips it does not check.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <simdjson.h>
+
+#include "transform/decode_number.h"
+#include "transform/decode_reason.h"
+
+namespace flagstream::transform {
+
+namespace ondemand = simdjson::ondemand;
+
+// Nesting that a member may have; deeper events are rejected for the sake of whoever parses them
+// later.
+inline constexpr std::size_t kDepthMax = 64;
+
+// Keys of flags, contexts and custom events, context kinds.
+inline constexpr std::size_t kNameBytesMax = 64 * 1024;
+
+inline constexpr RejectReason kMalformed = RejectReason::MalformedJson;
+
+// The member's name.  Escapes, which no SDK uses in names that matter here, are undone.
+Fault read_name(ondemand::field& field, std::string_view& out);
+
+// The text of a scalar, or the first bracket; without blanks.  Does not consume the value.
+std::string_view token_of(ondemand::value& value);
+
+// "absent" below: the value is null, and `out` stays as it is.
+
+// A string, unescaped; absent for null.  The view lives as long as the parsed document.
+Fault read_string(ondemand::value& value, std::optional<std::string_view>& out);
+
+// As above, into a Protobuf member; TooLarge over kNameBytesMax.
+Fault read_name_value(ondemand::value& value, std::string* out);
+
+// true or false; absent for null.
+Fault read_bool(ondemand::value& value, std::optional<bool>& out);
+
+// A whole number from `least` to `most`; absent for null.
+Fault read_whole(ondemand::value& value, std::int64_t least, std::int64_t most,
+                 std::optional<std::int64_t>& out);
+
+// Milliseconds as microseconds; absent for whatever is not a number, because a bad date alone must
+// not cost the event.
+Fault read_date(ondemand::value& value, std::optional<std::int64_t>& out);
+
+// Any value as the text it has; absent for null.  TooDeep beyond kDepthMax.
+Fault read_raw(ondemand::value& value, std::optional<std::string_view>& out);
+Fault read_raw(ondemand::value& value, std::string* out);
+
+// TooDeep if `json` is nested beyond kDepthMax.
+Fault check_depth(std::string_view json);
+
+std::string_view without_blanks(std::string_view text);
+
+}  // namespace flagstream::transform
