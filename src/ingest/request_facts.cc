@@ -1,0 +1,115 @@
+#include "ingest/request_facts.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include <boost/asio/ip/address.hpp>
+
+#include "base/hash.h"
+
+namespace flagstream::ingest {
+namespace {
+
+constexpr std::size_t kTextBytesMax = 512;
+constexpr std::size_t kPayloadIdBytesMax = 128;
+constexpr std::size_t kCredentialBytesMax = 512;
+constexpr std::uint32_t kSchemaMax = 1'000;
+
+bool is_printable(char c) { return c >= ' ' && c <= '~'; }
+
+std::string_view trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+std::string printable(std::string_view text) {
+  std::string out(text.substr(0, kTextBytesMax));
+  std::replace_if(out.begin(), out.end(), [](char c) { return !is_printable(c); }, '?');
+  return out;
+}
+
+std::string text_of(const http::Headers& headers, std::string_view name) {
+  return printable(trimmed(headers.find(name).value_or("")));
+}
+
+// SDKs send a UUID.  Anything that a record could not hold as it is stands in by its hash: a repeat
+// must give the same identity.
+std::string payload_id_of(const http::Headers& headers) {
+  const std::string_view id = trimmed(headers.find("X-LaunchDarkly-Payload-ID").value_or(""));
+  if (id.size() <= kPayloadIdBytesMax && std::all_of(id.begin(), id.end(), is_printable))
+    return std::string(id);
+  return "sha256:" + sha256_hex(id);
+}
+
+std::uint32_t schema_of(const http::Headers& headers) {
+  const std::string_view text = trimmed(headers.find("X-LaunchDarkly-Event-Schema").value_or(""));
+  std::uint32_t schema = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), schema);
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  return whole && schema > 0 && schema <= kSchemaMax ? schema : 1;
+}
+
+std::string lower_case(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return out;
+}
+
+}  // namespace
+
+void read_request_facts(const http::Request& request, events::proto::PayloadHeader& header) {
+  const http::Headers& headers = request.headers;
+  header.set_payload_id(payload_id_of(headers));
+  header.set_schema(schema_of(headers));
+  header.set_unsummarized(headers.find("X-LaunchDarkly-Unsummarized").has_value());
+  // Browsers cannot set User-Agent, so their SDKs name themselves in a header of their own.
+  const bool has_own = headers.find("X-LaunchDarkly-User-Agent").has_value();
+  header.set_user_agent(text_of(headers, has_own ? "X-LaunchDarkly-User-Agent" : "User-Agent"));
+  header.set_wrapper(text_of(headers, "X-LaunchDarkly-Wrapper"));
+  header.set_tags(text_of(headers, "X-LaunchDarkly-Tags"));
+  header.set_instance_id(text_of(headers, "X-LaunchDarkly-Instance-Id"));
+  header.set_client_network(network_of(request.client_address));
+}
+
+std::optional<std::string_view> credential_of(const http::Headers& headers) {
+  std::string_view value = trimmed(headers.find("Authorization").value_or(""));
+  constexpr std::string_view kApiKey = "api_key";
+  const bool has_word = value.starts_with(kApiKey) &&
+                        (value.size() == kApiKey.size() || value[kApiKey.size()] == ' ');
+  if (has_word) value = trimmed(value.substr(kApiKey.size()));
+  if (value.empty() || value.size() > kCredentialBytesMax) return std::nullopt;
+  if (!std::all_of(value.begin(), value.end(), is_printable)) return std::nullopt;
+  if (value.find(' ') != std::string_view::npos) return std::nullopt;
+  return value;
+}
+
+std::string network_of(std::string_view address) {
+  namespace ip = boost::asio::ip;
+  boost::system::error_code error;
+  ip::address parsed = ip::make_address(address, error);
+  if (error) return {};
+  if (parsed.is_v6() && parsed.to_v6().is_v4_mapped())
+    parsed = ip::make_address_v4(ip::v4_mapped, parsed.to_v6());
+  if (parsed.is_v4()) {
+    auto bytes = parsed.to_v4().to_bytes();
+    bytes[3] = 0;
+    return ip::address_v4(bytes).to_string() + "/24";
+  }
+  auto bytes = parsed.to_v6().to_bytes();
+  std::fill(bytes.begin() + 6, bytes.end(), static_cast<unsigned char>(0));
+  return ip::address_v6(bytes).to_string() + "/48";
+}
+
+std::optional<ContentEncoding> content_encoding_of(const http::Headers& headers) {
+  const auto value = headers.find("Content-Encoding");
+  if (!value) return ContentEncoding::Identity;
+  const std::string encoding = lower_case(trimmed(*value));
+  if (encoding.empty() || encoding == "identity") return ContentEncoding::Identity;
+  if (encoding == "gzip" || encoding == "x-gzip") return ContentEncoding::Gzip;
+  return std::nullopt;
+}
+
+}  // namespace flagstream::ingest
