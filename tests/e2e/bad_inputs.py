@@ -135,7 +135,7 @@ def request_of(row, keys):
 
 def status_in(answer):
     """The first final status, "" while it is not there yet."""
-    for line in re.finditer(rb"(?:^|\r\n\r\n)HTTP/1\.[01] (\d{3})[^\r\n]*\r\n", answer):
+    for line in re.finditer(rb"(?:^|\r\n\r\n)HTTP/1\.[01] (\d{3})[^\r\n]*(?=\r\n)", answer):
         if not line[1].startswith(b"1"):
             return line[1].decode()
     return ""
