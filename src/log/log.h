@@ -114,6 +114,7 @@ struct Start {
 struct PartitionRange {
   Offset begin = 0;          // first offset kept
   Offset end = 0;            // one past the last durable record
+  Offset data_end = 0;       // one past the last durable record that is no tick: ticks count in no lag
   MicrosUtc last_append = 0; // append time of that record; 0 if there is none
 };
 
@@ -126,6 +127,9 @@ struct TopicOptions {
   Partition partitions = 16;                        // fixed when the topic is made
   std::chrono::microseconds retention{0};           // 0: for ever
   std::uint64_t retention_bytes = 0;                // 0: no bound by size
+  bool ticks = false;                               // the writer appends a tick to each idle partition: each second
+                                                    // for a minute after its last record, then each 10 s
+  bool leave_reserve = false;                       // refuse appends while the disk is down to the log's reserve
 };
 
 // A store of topics.  Thread-safe.

@@ -1,0 +1,86 @@
+// Subcommands that talk to a running server over its REST API: project, env, flag, keys.  Each is a function of
+// parsed options and two streams, so that it can be tested without a command line.
+//
+// Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict.
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace flagstream::app {
+
+inline constexpr int kExitDone = 0;
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitNotFound = 3;
+inline constexpr int kExitConflict = 4;
+
+inline constexpr std::string_view kDefaultServer = "http://127.0.0.1:8080";
+
+struct ApiRequest {
+  std::string method;
+  std::string path;  // beginning with /api/
+  std::string body;  // empty: none
+  std::string content_type = "application/json";
+};
+struct ApiAnswer {
+  long status = 0;
+  std::string body;
+};
+// Unavailable when nobody answers.
+using Transport = std::function<Result<ApiAnswer>(const ApiRequest&)>;
+
+// Over HTTP with libcurl; blocks, at most 30 s for each request.
+Transport http_transport(std::string server, std::string token);
+
+// The server: the option if given, else FLAGSTREAM_SERVER, else kDefaultServer.
+std::string server_of(const std::string& option);
+// The token: the option if given, else FLAGSTREAM_TOKEN, else run/admin-token in the data folder, else empty.
+std::string token_of(const std::string& option, const std::string& data_folder);
+
+enum class Output { Table, Json };
+
+struct Console {
+  std::ostream& out;
+  std::ostream& err;
+  Output output = Output::Table;
+};
+
+// Where a flag or key lives.  Without a project: the only one there is.
+struct Place {
+  std::string project;
+  std::string environment = "production";
+};
+
+int project_list(const Transport& transport, const Console& console);
+int project_create(const Transport& transport, const Console& console, const std::string& key, const std::string& name);
+
+int environment_list(const Transport& transport, const Console& console, const Place& place);
+int environment_create(const Transport& transport, const Console& console, const Place& place, const std::string& key,
+                       const std::string& name);
+
+int flag_list(const Transport& transport, const Console& console, const Place& place);
+struct NewFlagOptions {
+  std::string key;
+  std::string name;                     // empty: the key
+  std::vector<std::string> variations;  // JSON values; none: true and false
+  bool client_side = false;             // available to browsers and mobile applications
+};
+int flag_create(const Transport& transport, const Console& console, const Place& place, const NewFlagOptions& options);
+enum class Switch { Off, On };
+int flag_switch(const Transport& transport, const Console& console, const Place& place, const std::string& key,
+                Switch to);
+// `shares`: VARIATION=PERCENT, a variation being its name, its JSON value or its index; they add up to 100.
+int flag_rollout(const Transport& transport, const Console& console, const Place& place, const std::string& key,
+                 const std::vector<std::string>& shares, const std::string& context_kind = "user");
+
+// SDK key, mobile key and client-side id.
+int keys(const Transport& transport, const Console& console, const Place& place);
+
+}  // namespace flagstream::app

@@ -1,0 +1,19 @@
+// What the topic `config` says about each item of an environment.
+#pragma once
+
+#include "base/error.h"
+#include "catalog/model.h"
+#include "catalog/outbox.h"
+
+namespace flagstream::catalog {
+
+// The environment itself: its labels and what of its credentials a gateway needs.  Of the secret keys only SHA-256.
+Result<Item> environment_item(const Project& project, const Environment& environment);
+
+// The flag as SDKs get it there.  Precondition: the flag has a config for that environment.
+Item flag_item(const Project& project, const Environment& environment, const Flag& flag);
+
+// InvalidArgument when SDKs would disagree about the item, with what to change.
+Result<void> check_for_publication(const Item& item);
+
+}  // namespace flagstream::catalog

@@ -1,0 +1,118 @@
+#include "catalog/schema.h"
+
+#include <array>
+
+namespace flagstream::catalog {
+namespace {
+
+// 0x4653434c is "FSCL".
+constexpr std::string_view kFirst = R"sql(
+PRAGMA application_id = 0x4653434c;
+
+CREATE TABLE counters (
+  name TEXT PRIMARY KEY,
+  next INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO counters (name, next) VALUES ('project', 1), ('environment', 1);
+
+CREATE TABLE projects (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  tags TEXT NOT NULL DEFAULT '[]',
+  created_ms INTEGER NOT NULL
+);
+
+CREATE TABLE environments (
+  id INTEGER PRIMARY KEY,
+  project_id INTEGER NOT NULL REFERENCES projects (id),
+  key TEXT NOT NULL,
+  name TEXT NOT NULL,
+  color TEXT NOT NULL,
+  tags TEXT NOT NULL DEFAULT '[]',
+  sdk_key TEXT NOT NULL UNIQUE,
+  mobile_key TEXT NOT NULL UNIQUE,
+  client_side_id TEXT NOT NULL UNIQUE,
+  version INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL,
+  UNIQUE (project_id, key)
+);
+
+CREATE TABLE flags (
+  project_id INTEGER NOT NULL REFERENCES projects (id),
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  document TEXT NOT NULL,
+  PRIMARY KEY (project_id, key)
+) WITHOUT ROWID;
+
+CREATE TABLE flag_configs (
+  environment_id INTEGER NOT NULL REFERENCES environments (id),
+  flag_key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  document TEXT NOT NULL,
+  PRIMARY KEY (environment_id, flag_key)
+) WITHOUT ROWID;
+
+CREATE TABLE tombstones (
+  environment_id INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  PRIMARY KEY (environment_id, kind, key)
+) WITHOUT ROWID;
+
+CREATE TABLE outbox (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  environment_id INTEGER NOT NULL,
+  project_id INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  deleted INTEGER NOT NULL,
+  document BLOB NOT NULL
+);
+
+CREATE TABLE access_tokens (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  role TEXT NOT NULL,
+  hash TEXT NOT NULL UNIQUE,
+  created_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE sessions (
+  hash TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  role TEXT NOT NULL,
+  created_ms INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE setup_tokens (
+  hash TEXT PRIMARY KEY,
+  created_ms INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE audit (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  at_ms INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  comment TEXT NOT NULL,
+  detail TEXT NOT NULL
+);
+)sql";
+
+constexpr std::array<std::string_view, 1> kMigrations = {kFirst};
+
+}  // namespace
+
+std::span<const std::string_view> schema_migrations() { return kMigrations; }
+
+}  // namespace flagstream::catalog

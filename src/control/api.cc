@@ -1,0 +1,186 @@
+#include "control/api.h"
+
+#include <algorithm>
+#include <array>
+
+#include "catalog/json_fields.h"
+#include "control/rest_input.h"
+#include "control/rest_shapes.h"
+#include "control/sign_in.h"
+#include "json/json.h"
+
+namespace flagstream::control {
+namespace {
+
+using catalog::ObjectText;
+using catalog::Role;
+
+constexpr std::size_t kPageDefault = 20;
+
+catalog::Actor actor_of(const catalog::Identity& identity) { return {identity.name}; }
+
+bool is_true(const std::optional<std::string>& value) { return value == "true" || value == "1"; }
+
+// The page of `all`, each through `to_json`.
+template <class T, class ToJson>
+std::string page_of(const std::vector<T>& all, Page page, ToJson to_json) {
+  page.total = all.size();
+  page.offset = std::min(page.offset, all.size());
+  std::vector<std::string> items;
+  for (std::size_t i = page.offset; i < all.size() && items.size() < page.limit; ++i) items.push_back(to_json(all[i]));
+  return list_shape(items, page);
+}
+
+}  // namespace
+
+std::span<const Api::Route> Api::routes() {
+  static constexpr std::array kRoutes = {
+      Route{"GET", "/api/internal/session", Role::Reader, &Api::session},
+      Route{"GET", "/api/v2/account", Role::Reader, &Api::account},
+      Route{"GET", "/api/v2/caller-identity", Role::Reader, &Api::caller_identity},
+      Route{"GET", "/api/v2/projects", Role::Reader, &Api::list_projects},
+      Route{"POST", "/api/v2/projects", Role::Writer, &Api::create_project},
+      Route{"GET", "/api/v2/projects/{project}", Role::Reader, &Api::show_project},
+      Route{"GET", "/api/v2/projects/{project}/environments", Role::Reader, &Api::list_environments},
+      Route{"POST", "/api/v2/projects/{project}/environments", Role::Writer, &Api::create_environment},
+      Route{"GET", "/api/v2/projects/{project}/environments/{environment}", Role::Reader, &Api::show_environment},
+      Route{"GET", "/api/v2/flags/{project}", Role::Reader, &Api::list_flags},
+      Route{"POST", "/api/v2/flags/{project}", Role::Writer, &Api::create_flag},
+      Route{"GET", "/api/v2/flags/{project}/{flag}", Role::Reader, &Api::show_flag},
+      Route{"PATCH", "/api/v2/flags/{project}/{flag}", Role::Writer, &Api::patch_flag},
+      Route{"DELETE", "/api/v2/flags/{project}/{flag}", Role::Writer, &Api::delete_flag},
+  };
+  return kRoutes;
+}
+
+http::Response Api::answer(const Route& route, const http::Request& request) {
+  const auto identity = authenticate(request, catalog_.access());
+  if (!identity) return http::error_response(identity.error());
+  if (const auto allowed = require(*identity, route.least); !allowed) return http::error_response(allowed.error());
+  auto response = (this->*route.answer)(Call{request, *identity});
+  if (!response) return http::error_response(response.error());
+  return *std::move(response);
+}
+
+Result<http::Response> Api::account(const Call&) {
+  ObjectText out;
+  out.text("_id", "flagstream").text("organization", "Flagstream");
+  return http::json_response(200, std::move(out).done());
+}
+
+Result<http::Response> Api::caller_identity(const Call& call) {
+  ObjectText out;
+  out.text("accountId", "flagstream").text("authKind", call.identity.token_id.empty() ? "session" : "token");
+  out.text("tokenKind", "personal").text("tokenName", call.identity.name).text("tokenId", call.identity.token_id);
+  out.boolean("serviceToken", !call.identity.token_id.empty()).raw("scopes", "[]");
+  return http::json_response(200, std::move(out).done());
+}
+
+Result<http::Response> Api::session(const Call& call) {
+  ObjectText out;
+  out.boolean("authenticated", true).text("name", call.identity.name);
+  return http::json_response(200, std::move(out).done());
+}
+
+Result<http::Response> Api::list_projects(const Call& call) {
+  FS_TRY(const Page page, read_page(call.request, kPageDefault));
+  FS_TRY(const auto projects, catalog_.projects());
+  return http::json_response(200, page_of(projects, page, [](const catalog::Project& each) {
+                               return project_shape(each, {}, Expand::None);
+                             }));
+}
+
+Result<http::Response> Api::create_project(const Call& call) {
+  FS_TRY(const auto wanted, read_new_project(call.request.body));
+  FS_TRY(const auto project, catalog_.create_project(wanted, actor_of(call.identity)));
+  changed_();
+  FS_TRY(const auto environments, catalog_.environments(project.id));
+  return http::json_response(201, project_shape(project, environments, Expand::List));
+}
+
+Result<http::Response> Api::show_project(const Call& call) {
+  FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
+  const bool is_expanded =
+      call.request.query_value("expand").value_or("").find("environments") != std::string::npos;
+  if (!is_expanded) return http::json_response(200, project_shape(project, {}, Expand::None));
+  FS_TRY(const auto environments, catalog_.environments(project.id));
+  return http::json_response(200, project_shape(project, environments, Expand::Collection));
+}
+
+Result<http::Response> Api::list_environments(const Call& call) {
+  FS_TRY(const Page page, read_page(call.request, kPageDefault));
+  FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
+  FS_TRY(const auto environments, catalog_.environments(project.id));
+  return http::json_response(200, page_of(environments, page, [&](const catalog::Environment& each) {
+                               return environment_shape(project, each);
+                             }));
+}
+
+Result<http::Response> Api::create_environment(const Call& call) {
+  FS_TRY(const auto wanted, read_new_environment(call.request.body));
+  const std::string& project_key = call.request.captures[0];
+  FS_TRY(const auto created, catalog_.create_environment(project_key, wanted, actor_of(call.identity)));
+  changed_();
+  FS_TRY(const auto project, catalog_.project(project_key));
+  return http::json_response(201, environment_shape(project, created));
+}
+
+Result<http::Response> Api::show_environment(const Call& call) {
+  FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
+  FS_TRY(const auto environment, catalog_.environment(project.id, call.request.captures[1]));
+  return http::json_response(200, environment_shape(project, environment));
+}
+
+Result<http::Response> Api::list_flags(const Call& call) {
+  FS_TRY(const Page page, read_page(call.request, kPageDefault));
+  FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
+  FS_TRY(const auto environments, catalog_.environments(project.id));
+  FS_TRY(const auto flags, catalog_.flags(project));
+  const FlagView view = read_flag_view(call.request);
+  return http::json_response(200, page_of(flags, page, [&](const catalog::Flag& each) {
+                               return flag_shape(project, environments, each, view);
+                             }));
+}
+
+Result<http::Response> Api::create_flag(const Call& call) {
+  FS_TRY(const auto wanted, read_new_flag(call.request.body));
+  const std::string& project_key = call.request.captures[0];
+  FS_TRY(const auto flag, catalog_.create_flag(project_key, wanted, actor_of(call.identity)));
+  changed_();
+  FS_TRY(const auto project, catalog_.project(project_key));
+  FS_TRY(const auto environments, catalog_.environments(project.id));
+  return http::json_response(201, flag_shape(project, environments, flag, {}));
+}
+
+Result<http::Response> Api::show_flag(const Call& call) {
+  FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
+  FS_TRY(const auto flag, catalog_.flag(project, call.request.captures[1]));
+  FS_TRY(const auto environments, catalog_.environments(project.id));
+  FlagView view = read_flag_view(call.request);
+  view.with_environments = true;
+  view.with_targeting = true;
+  return http::json_response(200, flag_shape(project, environments, flag, view));
+}
+
+Result<http::Response> Api::patch_flag(const Call& call) {
+  FS_TRY(const json::Value body, json::parse(call.request.body));
+  FS_TRY(const auto patch, catalog::parse_patch(body));
+  const auto dry_run = is_true(call.request.query_value("dryRun")) ? catalog::DryRun::Yes : catalog::DryRun::No;
+  const std::string& project_key = call.request.captures[0];
+  FS_TRY(const auto flag, catalog_.edit_flag(project_key, call.request.captures[1], patch, actor_of(call.identity),
+                                             dry_run));
+  if (dry_run == catalog::DryRun::No) changed_();
+  FS_TRY(const auto project, catalog_.project(project_key));
+  FS_TRY(const auto environments, catalog_.environments(project.id));
+  return http::json_response(200, flag_shape(project, environments, flag, {}));
+}
+
+Result<http::Response> Api::delete_flag(const Call& call) {
+  FS_TRY(catalog_.delete_flag(call.request.captures[0], call.request.captures[1], actor_of(call.identity)));
+  changed_();
+  http::Response response;
+  response.status = 204;
+  return response;
+}
+
+}  // namespace flagstream::control

@@ -1,0 +1,59 @@
+// The routes of the REST API that need nothing but the catalog: projects, environments, flags, identity.
+//
+// Every method runs on the one thread that owns the catalog.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include "base/error.h"
+#include "catalog/catalog.h"
+#include "http/message.h"
+
+namespace flagstream::control {
+
+class Api {
+ public:
+  // `changed` is called after every committed change; it must not block.
+  Api(catalog::Catalog& catalog, std::function<void()> changed)
+      : catalog_(catalog), changed_(std::move(changed)) {}
+
+  struct Call {
+    const http::Request& request;
+    const catalog::Identity& identity;
+  };
+
+  // `pattern` as the router takes it; what its {placeholders} matched is in the request's captures, in order.
+  struct Route {
+    std::string_view method;
+    std::string_view pattern;
+    catalog::Role least;
+    Result<http::Response> (Api::*answer)(const Call&);
+  };
+  static std::span<const Route> routes();
+
+  // Authenticates, answers, and turns an error into the one error shape.
+  http::Response answer(const Route& route, const http::Request& request);
+
+ private:
+  Result<http::Response> account(const Call& call);
+  Result<http::Response> caller_identity(const Call& call);
+  Result<http::Response> session(const Call& call);
+  Result<http::Response> list_projects(const Call& call);
+  Result<http::Response> create_project(const Call& call);
+  Result<http::Response> show_project(const Call& call);
+  Result<http::Response> list_environments(const Call& call);
+  Result<http::Response> create_environment(const Call& call);
+  Result<http::Response> show_environment(const Call& call);
+  Result<http::Response> list_flags(const Call& call);
+  Result<http::Response> create_flag(const Call& call);
+  Result<http::Response> show_flag(const Call& call);
+  Result<http::Response> patch_flag(const Call& call);
+  Result<http::Response> delete_flag(const Call& call);
+
+  catalog::Catalog& catalog_;
+  std::function<void()> changed_;
+};
+
+}  // namespace flagstream::control

@@ -1,0 +1,164 @@
+#include "control/rest_input.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "catalog/json_fields.h"
+#include "json/json.h"
+
+namespace flagstream::control {
+namespace {
+
+using catalog::bool_or;
+using catalog::optional_integer;
+using catalog::optional_list;
+using catalog::optional_text;
+using catalog::required_text;
+
+constexpr std::size_t kEnvironmentsMax = 100;
+
+Result<json::Object> parse_object(std::string_view body) {
+  FS_TRY(json::Value value, json::parse(body));
+  if (!value.is_object()) return fail(ErrorKind::InvalidArgument, "the body must be a JSON object");
+  return std::move(value.get_object());
+}
+
+Result<catalog::NewEnvironment> environment_of(const json::Object& object) {
+  catalog::NewEnvironment wanted;
+  FS_TRY(wanted.key, required_text(object, "key"));
+  FS_TRY(wanted.name, required_text(object, "name"));
+  FS_TRY(auto color, optional_text(object, "color"));
+  if (color && !color->empty()) wanted.color = *std::move(color);
+  FS_TRY(wanted.tags, catalog::texts(object, "tags"));
+  return wanted;
+}
+
+Result<catalog::NewVariation> variation_of(const json::Value& value) {
+  const json::Object* object = value.if_object();
+  const json::Value* user_value = object == nullptr ? nullptr : object->if_contains("value");
+  if (user_value == nullptr) return fail(ErrorKind::InvalidArgument, "a variation must be an object with a value");
+  catalog::NewVariation variation{.value_json = json::serialize(*user_value)};
+  FS_TRY(auto name, optional_text(*object, "name"));
+  variation.name = std::move(name).value_or("");
+  FS_TRY(auto description, optional_text(*object, "description"));
+  variation.description = std::move(description).value_or("");
+  return variation;
+}
+
+Result<std::optional<int>> default_of(const json::Object& flag, std::string_view name) {
+  const json::Value* defaults = flag.if_contains("defaults");
+  if (defaults == nullptr || !defaults->is_object()) return std::nullopt;
+  FS_TRY(const auto index, optional_integer(defaults->get_object(), name));
+  if (!index) return std::nullopt;
+  // Anything that no list of variations can reach is out of range all the same.
+  return static_cast<int>(std::clamp<std::int64_t>(*index, -1, 1'000'000));
+}
+
+Result<std::optional<std::size_t>> number_of(const http::Request& request, std::string_view name) {
+  const auto text = request.query_value(name);
+  if (!text) return std::nullopt;
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  if (error != std::errc() || end != text->data() + text->size()) {
+    return fail(ErrorKind::InvalidArgument, std::string(name) + " must be a number");
+  }
+  return number;
+}
+
+std::size_t parameters_named(std::string_view query, std::string_view name) {
+  std::size_t count = 0;
+  for (std::size_t at = 0; at <= query.size();) {
+    const std::size_t end = std::min(query.find('&', at), query.size());
+    const std::string_view parameter = query.substr(at, end - at);
+    count += parameter.substr(0, parameter.find('=')) == name ? 1 : 0;
+    at = end + 1;
+  }
+  return count;
+}
+
+}  // namespace
+
+Result<catalog::NewProject> read_new_project(std::string_view body) {
+  FS_TRY(const json::Object object, parse_object(body));
+  catalog::NewProject wanted;
+  FS_TRY(wanted.key, required_text(object, "key"));
+  FS_TRY(wanted.name, required_text(object, "name"));
+  FS_TRY(wanted.tags, catalog::texts(object, "tags"));
+  FS_TRY(const json::Array* environments, optional_list(object, "environments"));
+  if (environments == nullptr) return wanted;
+  if (environments->size() > kEnvironmentsMax) {
+    return fail(ErrorKind::InvalidArgument, "a project begins with at most 100 environments");
+  }
+  for (const json::Value& each : *environments) {
+    if (!each.is_object()) return fail(ErrorKind::InvalidArgument, "environments must be a list of objects");
+    FS_TRY(auto environment, environment_of(each.get_object()));
+    wanted.environments.push_back(std::move(environment));
+  }
+  return wanted;
+}
+
+Result<catalog::NewEnvironment> read_new_environment(std::string_view body) {
+  FS_TRY(const json::Object object, parse_object(body));
+  return environment_of(object);
+}
+
+Result<catalog::NewFlag> read_new_flag(std::string_view body) {
+  FS_TRY(const json::Object object, parse_object(body));
+  catalog::NewFlag wanted;
+  FS_TRY(wanted.key, required_text(object, "key"));
+  FS_TRY(wanted.name, required_text(object, "name"));
+  FS_TRY(auto description, optional_text(object, "description"));
+  wanted.description = std::move(description).value_or("");
+  FS_TRY(const json::Array* variations, optional_list(object, "variations"));
+  if (variations != nullptr) {
+    for (const json::Value& each : *variations) {
+      FS_TRY(auto variation, variation_of(each));
+      wanted.variations.push_back(std::move(variation));
+    }
+  }
+  FS_TRY(wanted.tags, catalog::texts(object, "tags"));
+  FS_TRY(wanted.temporary, bool_or(object, "temporary", false));
+  FS_TRY(wanted.on_variation, default_of(object, "onVariation"));
+  FS_TRY(wanted.off_variation, default_of(object, "offVariation"));
+  FS_TRY(wanted.is_on, bool_or(object, "isFlagOn", false));
+  const json::Value* client_side = object.if_contains("clientSideAvailability");
+  if (client_side != nullptr && client_side->is_object()) {
+    const json::Object& members = client_side->get_object();
+    FS_TRY(wanted.client_side.using_mobile_key, bool_or(members, "usingMobileKey", false));
+    FS_TRY(wanted.client_side.using_environment_id, bool_or(members, "usingEnvironmentId", false));
+  } else {
+    // The member of old clients.
+    FS_TRY(wanted.client_side.using_environment_id, bool_or(object, "includeInSnippet", false));
+  }
+  return wanted;
+}
+
+Result<Page> read_page(const http::Request& request, std::size_t limit_default) {
+  FS_TRY(const auto limit, number_of(request, "limit"));
+  FS_TRY(const auto offset, number_of(request, "offset"));
+  Page page;
+  page.path = request.path;
+  page.limit = std::clamp<std::size_t>(limit.value_or(limit_default), 1, kPageMax);
+  page.offset = offset.value_or(0);
+  return page;
+}
+
+FlagView read_flag_view(const http::Request& request) {
+  FlagView view;
+  view.with_targeting = request.query_value("summary") == "0" || request.query_value("summary") == "false";
+  for (const std::string_view name : {"env", "filterEnv"}) {
+    const auto value = request.query_value(name);
+    // Of a parameter that is repeated only the first is at hand: then all environments are shown, which is more
+    // than was asked for and never less.
+    if (!value || parameters_named(request.query, name) > 1) continue;
+    for (std::size_t at = 0; at <= value->size();) {
+      const std::size_t end = std::min(value->find(',', at), value->size());
+      if (end > at) view.environment_keys.push_back(value->substr(at, end - at));
+      at = end + 1;
+    }
+  }
+  view.with_environments = parameters_named(request.query, "env") + parameters_named(request.query, "filterEnv") > 0;
+  return view;
+}
+
+}  // namespace flagstream::control
