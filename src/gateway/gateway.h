@@ -1,0 +1,50 @@
+// The role `gateway`: the front door.  Delivers flags, accepts events, forwards people to control.  It depends on
+// the log and on its own saved configuration, and on nothing else.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "http/server.h"
+#include "io/file_system.h"
+#include "log/log.h"
+#include "telemetry/metrics.h"
+
+namespace flagstream::gateway {
+
+struct Settings {
+  std::string listen;
+  std::uint32_t shards = 1;
+  http::Limits limits;
+  std::string state_path;      // last known configuration
+  std::string control_socket;  // where /api/ and /ui/ are forwarded to
+  std::string gateway_id;
+  log::TopicOptions payloads;
+};
+
+class Gateway {
+ public:
+  // Takes ownership of the topic `payloads` (waits up to 5 s for a gateway that is going), then listens.  All
+  // arguments must outlive it.
+  static Result<std::unique_ptr<Gateway>> start(Settings settings, log::Log& log, io::FileSystem& files,
+                                                const Clock& clock, telemetry::Registry& registry);
+  ~Gateway();
+
+  // With the real port.
+  const std::string& address() const;
+  // Serves with a configuration; how old that may be is in `config_age_seconds` of status().
+  bool is_ready() const;
+  // One JSON object.
+  std::string status() const;
+  void stop(std::chrono::milliseconds patience);
+
+ private:
+  class Parts;
+  explicit Gateway(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace flagstream::gateway
