@@ -1,5 +1,6 @@
-// Reads the results database (data/results.db): what the REST API and the page show.  Rows of all partitions and log
-// ids of the current generation are merged here: counts are summed, times are minima and maxima.
+// Reads the results database (data/results.db): what the REST API and the page show.  Rows of all
+// partitions and log ids of the current generation are merged here: counts are summed, times are
+// minima and maxima.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +49,7 @@ struct PayloadTotals {
   std::uint64_t accepted = 0;
   std::uint64_t duplicate = 0;
   std::uint64_t rejected = 0;
-  std::uint64_t events = 0;           // accepted SDK events
+  std::uint64_t events = 0;  // accepted SDK events
   std::uint64_t events_rejected = 0;
 };
 
@@ -68,8 +69,8 @@ class ResultsReader {
   ~ResultsReader();
 
   // By minute, then variation, then version; minutes in [from, to).
-  Result<std::vector<EvaluationPoint>> evaluations(EnvironmentId environment, std::string_view flag, MicrosUtc from,
-                                                   MicrosUtc to);
+  Result<std::vector<EvaluationPoint>> evaluations(EnvironmentId environment, std::string_view flag,
+                                                   MicrosUtc from, MicrosUtc to);
   // flag -> variation -> evaluations ever.
   using Totals = std::map<std::string, std::map<std::optional<std::int32_t>, std::int64_t>>;
   Result<Totals> evaluation_totals(EnvironmentId environment);
@@ -79,7 +80,8 @@ class ResultsReader {
   Result<std::optional<MicrosUtc>> first_evaluation(EnvironmentId environment);
   Result<std::vector<SdkSeen>> sdks(EnvironmentId environment);
   Result<std::vector<ContextKindSeen>> context_kinds(EnvironmentId environment);
-  Result<std::vector<CustomEventPoint>> custom_events(EnvironmentId environment, MicrosUtc from, MicrosUtc to);
+  Result<std::vector<CustomEventPoint>> custom_events(EnvironmentId environment, MicrosUtc from,
+                                                      MicrosUtc to);
   Result<PayloadTotals> payloads(EnvironmentId environment);
   // Of every partition, every payloads log id.
   Result<std::vector<Progress>> progress();

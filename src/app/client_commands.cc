@@ -12,7 +12,8 @@
 namespace flagstream::app {
 namespace {
 
-constexpr std::string_view kSemanticPatch = "application/json; domain-model=launchdarkly.semanticpatch";
+constexpr std::string_view kSemanticPatch =
+    "application/json; domain-model=launchdarkly.semanticpatch";
 constexpr double kWeightPerPercent = 1'000;
 
 std::string escaped(std::string_view segment) {
@@ -68,10 +69,12 @@ Result<std::vector<json::Object>> call_list(const Transport& transport, const st
   const char separator = path.find('?') == std::string::npos ? '?' : '&';
   for (std::size_t page = 0; page < kPagesMax; ++page) {
     ApiRequest request{.method = "GET", .path = path, .body = {}};
-    request.path += separator + ("limit=" + std::to_string(kPage)) + "&offset=" + std::to_string(page * kPage);
+    request.path +=
+        separator + ("limit=" + std::to_string(kPage)) + "&offset=" + std::to_string(page * kPage);
     FS_TRY(json::Object answer, call(transport, request));
     const json::Value* items = answer.if_contains("items");
-    if (items == nullptr || !items->is_array()) return fail(ErrorKind::Unavailable, "the server's answer has no items");
+    if (items == nullptr || !items->is_array())
+      return fail(ErrorKind::Unavailable, "the server's answer has no items");
     for (const json::Value& each : items->get_array()) {
       if (each.is_object()) all.push_back(each.get_object());
     }
@@ -141,8 +144,11 @@ int print_one(const Console& console, const json::Object& object, const std::str
 Result<std::string> project_of(const Transport& transport, const Place& place) {
   if (!place.project.empty()) return place.project;
   FS_TRY(const auto projects, call_list(transport, "/api/v2/projects"));
-  if (projects.empty()) return fail(ErrorKind::NotFound, "there is no project yet: flagstream project create KEY");
-  if (projects.size() > 1) return fail(ErrorKind::InvalidArgument, "there are several projects: choose one with --project");
+  if (projects.empty())
+    return fail(ErrorKind::NotFound, "there is no project yet: flagstream project create KEY");
+  if (projects.size() > 1)
+    return fail(ErrorKind::InvalidArgument,
+                "there are several projects: choose one with --project");
   return text_of(projects.front(), "key");
 }
 
@@ -153,8 +159,9 @@ const json::Object* config_of(const json::Object& flag, const std::string& envir
   return config == nullptr ? nullptr : config->if_object();
 }
 
-Result<json::Object> edit_flag(const Transport& transport, const Place& place, const std::string& project,
-                               const std::string& key, json::Object instruction) {
+Result<json::Object> edit_flag(const Transport& transport, const Place& place,
+                               const std::string& project, const std::string& key,
+                               json::Object instruction) {
   json::Object body;
   body["environmentKey"] = place.environment;
   body["instructions"] = json::Array{std::move(instruction)};
@@ -170,8 +177,9 @@ Result<std::string> variation_id(const json::Array& variations, const std::strin
     const json::Object* variation = variations[i].if_object();
     if (variation == nullptr) continue;
     const json::Value* value = variation->if_contains("value");
-    const bool is_value = value != nullptr && (json::serialize(*value) == wanted ||
-                                               (value->is_string() && std::string_view(value->get_string()) == wanted));
+    const bool is_value = value != nullptr &&
+                          (json::serialize(*value) == wanted ||
+                           (value->is_string() && std::string_view(value->get_string()) == wanted));
     if (is_value || text_of(*variation, "name") == wanted || std::to_string(i) == wanted) {
       return text_of(*variation, "_id");
     }
@@ -181,12 +189,14 @@ Result<std::string> variation_id(const json::Array& variations, const std::strin
 
 Result<json::Object> weights_of(const json::Object& flag, const std::vector<std::string>& shares) {
   const json::Value* variations = flag.if_contains("variations");
-  if (variations == nullptr || !variations->is_array()) return fail(ErrorKind::Unavailable, "the flag has no variations");
+  if (variations == nullptr || !variations->is_array())
+    return fail(ErrorKind::Unavailable, "the flag has no variations");
   json::Object weights;
   for (const std::string& share : shares) {
     const std::size_t equals = share.rfind('=');
     double percent = 0;
-    const char* const begin = share.data() + (equals == std::string::npos ? share.size() : equals + 1);
+    const char* const begin =
+        share.data() + (equals == std::string::npos ? share.size() : equals + 1);
     const char* const end = share.data() + share.size();
     const auto [stopped, error] = std::from_chars(begin, end, percent);
     if (error != std::errc() || stopped != end || percent < 0 || percent > 100) {
@@ -219,40 +229,46 @@ std::string token_of(const std::string& option, const std::string& data_folder) 
 int project_list(const Transport& transport, const Console& console) {
   const auto projects = call_list(transport, "/api/v2/projects");
   if (!projects) return status_of(console, projects.error());
-  return print_list(console, *projects, {"KEY", "NAME"},
-                    [](const json::Object& each) { return Row{text_of(each, "key"), text_of(each, "name")}; });
+  return print_list(console, *projects, {"KEY", "NAME"}, [](const json::Object& each) {
+    return Row{text_of(each, "key"), text_of(each, "name")};
+  });
 }
 
-int project_create(const Transport& transport, const Console& console, const std::string& key, const std::string& name) {
+int project_create(const Transport& transport, const Console& console, const std::string& key,
+                   const std::string& name) {
   json::Object body;
   body["key"] = key;
   body["name"] = name.empty() ? key : name;
-  const auto created =
-      call(transport, {.method = "POST", .path = "/api/v2/projects", .body = json::serialize(body)});
+  const auto created = call(
+      transport, {.method = "POST", .path = "/api/v2/projects", .body = json::serialize(body)});
   if (!created) return status_of(console, created.error());
-  return print_one(console, *created, "project " + key + " created, with the environments test and production");
+  return print_one(console, *created,
+                   "project " + key + " created, with the environments test and production");
 }
 
 int environment_list(const Transport& transport, const Console& console, const Place& place) {
   const auto project = project_of(transport, place);
   if (!project) return status_of(console, project.error());
-  const auto environments = call_list(transport, "/api/v2/projects/" + escaped(*project) + "/environments");
+  const auto environments =
+      call_list(transport, "/api/v2/projects/" + escaped(*project) + "/environments");
   if (!environments) return status_of(console, environments.error());
-  return print_list(console, *environments, {"KEY", "NAME", "CLIENT-SIDE ID"}, [](const json::Object& each) {
-    return Row{text_of(each, "key"), text_of(each, "name"), text_of(each, "_id")};
-  });
+  return print_list(console, *environments, {"KEY", "NAME", "CLIENT-SIDE ID"},
+                    [](const json::Object& each) {
+                      return Row{text_of(each, "key"), text_of(each, "name"), text_of(each, "_id")};
+                    });
 }
 
-int environment_create(const Transport& transport, const Console& console, const Place& place, const std::string& key,
-                       const std::string& name) {
+int environment_create(const Transport& transport, const Console& console, const Place& place,
+                       const std::string& key, const std::string& name) {
   const auto project = project_of(transport, place);
   if (!project) return status_of(console, project.error());
   json::Object body;
   body["key"] = key;
   body["name"] = name.empty() ? key : name;
-  const auto created = call(transport, {.method = "POST",
-                                        .path = "/api/v2/projects/" + escaped(*project) + "/environments",
-                                        .body = json::serialize(body)});
+  const auto created =
+      call(transport, {.method = "POST",
+                       .path = "/api/v2/projects/" + escaped(*project) + "/environments",
+                       .body = json::serialize(body)});
   if (!created) return status_of(console, created.error());
   return print_one(console, *created, "environment " + key + " created in project " + *project);
 }
@@ -260,16 +276,21 @@ int environment_create(const Transport& transport, const Console& console, const
 int flag_list(const Transport& transport, const Console& console, const Place& place) {
   const auto project = project_of(transport, place);
   if (!project) return status_of(console, project.error());
-  const auto flags = call_list(transport, "/api/v2/flags/" + escaped(*project) + "?env=" + escaped(place.environment));
+  const auto flags = call_list(
+      transport, "/api/v2/flags/" + escaped(*project) + "?env=" + escaped(place.environment));
   if (!flags) return status_of(console, flags.error());
-  return print_list(console, *flags, {"KEY", "STATE", "KIND", "NAME"}, [&](const json::Object& each) {
-    const json::Object* config = config_of(each, place.environment);
-    const std::string state = config == nullptr ? "-" : text_of(*config, "on") == "true" ? "on" : "off";
-    return Row{text_of(each, "key"), state, text_of(each, "kind"), text_of(each, "name")};
-  });
+  return print_list(
+      console, *flags, {"KEY", "STATE", "KIND", "NAME"}, [&](const json::Object& each) {
+        const json::Object* config = config_of(each, place.environment);
+        const std::string state = config == nullptr                  ? "-"
+                                  : text_of(*config, "on") == "true" ? "on"
+                                                                     : "off";
+        return Row{text_of(each, "key"), state, text_of(each, "kind"), text_of(each, "name")};
+      });
 }
 
-int flag_create(const Transport& transport, const Console& console, const Place& place, const NewFlagOptions& options) {
+int flag_create(const Transport& transport, const Console& console, const Place& place,
+                const NewFlagOptions& options) {
   const auto project = project_of(transport, place);
   if (!project) return status_of(console, project.error());
   json::Object body;
@@ -290,31 +311,36 @@ int flag_create(const Transport& transport, const Console& console, const Place&
   client_side["usingMobileKey"] = options.client_side;
   client_side["usingEnvironmentId"] = options.client_side;
   body["clientSideAvailability"] = std::move(client_side);
-  const auto created =
-      call(transport, {.method = "POST", .path = "/api/v2/flags/" + escaped(*project), .body = json::serialize(body)});
+  const auto created = call(transport, {.method = "POST",
+                                        .path = "/api/v2/flags/" + escaped(*project),
+                                        .body = json::serialize(body)});
   if (!created) return status_of(console, created.error());
-  return print_one(console, *created, "flag " + options.key + " created in project " + *project + ", off everywhere");
+  return print_one(console, *created,
+                   "flag " + options.key + " created in project " + *project + ", off everywhere");
 }
 
-int flag_switch(const Transport& transport, const Console& console, const Place& place, const std::string& key,
-                Switch to) {
+int flag_switch(const Transport& transport, const Console& console, const Place& place,
+                const std::string& key, Switch to) {
   const auto project = project_of(transport, place);
   if (!project) return status_of(console, project.error());
   json::Object instruction;
   instruction["kind"] = to == Switch::On ? "turnFlagOn" : "turnFlagOff";
   const auto flag = edit_flag(transport, place, *project, key, std::move(instruction));
   if (!flag) return status_of(console, flag.error());
-  return print_one(console, *flag, "flag " + key + " is " + (to == Switch::On ? "on" : "off") + " in " + *project + "/" +
-                                       place.environment);
+  return print_one(console, *flag,
+                   "flag " + key + " is " + (to == Switch::On ? "on" : "off") + " in " + *project +
+                       "/" + place.environment);
 }
 
-int flag_rollout(const Transport& transport, const Console& console, const Place& place, const std::string& key,
-                 const std::vector<std::string>& shares, const std::string& context_kind) {
+int flag_rollout(const Transport& transport, const Console& console, const Place& place,
+                 const std::string& key, const std::vector<std::string>& shares,
+                 const std::string& context_kind) {
   const auto project = project_of(transport, place);
   if (!project) return status_of(console, project.error());
-  const auto before = call(transport, {.method = "GET",
-                                       .path = "/api/v2/flags/" + escaped(*project) + "/" + escaped(key),
-                                       .body = {}});
+  const auto before =
+      call(transport, {.method = "GET",
+                       .path = "/api/v2/flags/" + escaped(*project) + "/" + escaped(key),
+                       .body = {}});
   if (!before) return status_of(console, before.error());
   auto weights = weights_of(*before, shares);
   if (!weights) return status_of(console, weights.error());
@@ -324,16 +350,17 @@ int flag_rollout(const Transport& transport, const Console& console, const Place
   instruction["rolloutContextKind"] = context_kind;
   const auto flag = edit_flag(transport, place, *project, key, std::move(instruction));
   if (!flag) return status_of(console, flag.error());
-  return print_one(console, *flag, "flag " + key + " has a new rollout in " + *project + "/" + place.environment);
+  return print_one(console, *flag,
+                   "flag " + key + " has a new rollout in " + *project + "/" + place.environment);
 }
 
 int keys(const Transport& transport, const Console& console, const Place& place) {
   const auto project = project_of(transport, place);
   if (!project) return status_of(console, project.error());
-  const auto environment = call(
-      transport, {.method = "GET",
-                  .path = "/api/v2/projects/" + escaped(*project) + "/environments/" + escaped(place.environment),
-                  .body = {}});
+  const auto environment = call(transport, {.method = "GET",
+                                            .path = "/api/v2/projects/" + escaped(*project) +
+                                                    "/environments/" + escaped(place.environment),
+                                            .body = {}});
   if (!environment) return status_of(console, environment.error());
   if (console.output == Output::Json) return print_one(console, *environment, "");
   print_table(console.out, {{"SDK key", text_of(*environment, "apiKey")},

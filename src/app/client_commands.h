@@ -1,5 +1,5 @@
-// Subcommands that talk to a running server over its REST API: project, env, flag, keys.  Each is a function of
-// parsed options and two streams, so that it can be tested without a command line.
+// Subcommands that talk to a running server over its REST API: project, env, flag, keys.  Each is a
+// function of parsed options and two streams, so that it can be tested without a command line.
 //
 // Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict.
 #pragma once
@@ -41,7 +41,8 @@ Transport http_transport(std::string server, std::string token);
 
 // The server: the option if given, else FLAGSTREAM_SERVER, else kDefaultServer.
 std::string server_of(const std::string& option);
-// The token: the option if given, else FLAGSTREAM_TOKEN, else run/admin-token in the data folder, else empty.
+// The token: the option if given, else FLAGSTREAM_TOKEN, else run/admin-token in the data folder,
+// else empty.
 std::string token_of(const std::string& option, const std::string& data_folder);
 
 enum class Output { Table, Json };
@@ -59,11 +60,12 @@ struct Place {
 };
 
 int project_list(const Transport& transport, const Console& console);
-int project_create(const Transport& transport, const Console& console, const std::string& key, const std::string& name);
+int project_create(const Transport& transport, const Console& console, const std::string& key,
+                   const std::string& name);
 
 int environment_list(const Transport& transport, const Console& console, const Place& place);
-int environment_create(const Transport& transport, const Console& console, const Place& place, const std::string& key,
-                       const std::string& name);
+int environment_create(const Transport& transport, const Console& console, const Place& place,
+                       const std::string& key, const std::string& name);
 
 int flag_list(const Transport& transport, const Console& console, const Place& place);
 struct NewFlagOptions {
@@ -72,13 +74,16 @@ struct NewFlagOptions {
   std::vector<std::string> variations;  // JSON values; none: true and false
   bool client_side = false;             // available to browsers and mobile applications
 };
-int flag_create(const Transport& transport, const Console& console, const Place& place, const NewFlagOptions& options);
+int flag_create(const Transport& transport, const Console& console, const Place& place,
+                const NewFlagOptions& options);
 enum class Switch { Off, On };
-int flag_switch(const Transport& transport, const Console& console, const Place& place, const std::string& key,
-                Switch to);
-// `shares`: VARIATION=PERCENT, a variation being its name, its JSON value or its index; they add up to 100.
-int flag_rollout(const Transport& transport, const Console& console, const Place& place, const std::string& key,
-                 const std::vector<std::string>& shares, const std::string& context_kind = "user");
+int flag_switch(const Transport& transport, const Console& console, const Place& place,
+                const std::string& key, Switch to);
+// `shares`: VARIATION=PERCENT, a variation being its name, its JSON value or its index; they add up
+// to 100.
+int flag_rollout(const Transport& transport, const Console& console, const Place& place,
+                 const std::string& key, const std::vector<std::string>& shares,
+                 const std::string& context_kind = "user");
 
 // SDK key, mobile key and client-side id.
 int keys(const Transport& transport, const Console& console, const Place& place);

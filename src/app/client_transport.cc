@@ -1,6 +1,6 @@
-#include <curl/curl.h>
-
 #include <memory>
+
+#include <curl/curl.h>
 
 #include "app/client_commands.h"
 
@@ -24,7 +24,8 @@ std::size_t receive(char* bytes, std::size_t, std::size_t size, void* to) {
   return size;
 }
 
-Result<ApiAnswer> send(const std::string& server, const std::string& token, const ApiRequest& request) {
+Result<ApiAnswer> send(const std::string& server, const std::string& token,
+                       const ApiRequest& request) {
   const std::unique_ptr<CURL, EndHandle> curl(curl_easy_init());
   if (curl == nullptr) return fail(ErrorKind::Unavailable, "libcurl cannot start");
   std::unique_ptr<curl_slist, EndList> headers;
@@ -47,7 +48,8 @@ Result<ApiAnswer> send(const std::string& server, const std::string& token, cons
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer.body);
   if (!request.body.empty()) {
     curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, request.body.data());
-    curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE_LARGE,
+                     static_cast<curl_off_t>(request.body.size()));
   }
   const CURLcode code = curl_easy_perform(curl.get());
   if (code != CURLE_OK) {

@@ -1,11 +1,11 @@
 #include "app/config.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <limits>
+
+#include <fmt/format.h>
 
 #include "app/config_file.h"
 
@@ -17,10 +17,15 @@ struct Unit {
   std::uint64_t factor;
 };
 
-constexpr std::array kByteUnits = {Unit{"", 1},           Unit{"B", 1},           Unit{"KiB", 1ull << 10},
-                                   Unit{"MiB", 1ull << 20}, Unit{"GiB", 1ull << 30}, Unit{"TiB", 1ull << 40}};
-constexpr std::array kDurationUnits = {Unit{"us", 1},           Unit{"ms", 1'000},          Unit{"s", 1'000'000},
-                                       Unit{"m", 60'000'000},   Unit{"h", 3'600'000'000},   Unit{"d", 86'400'000'000}};
+constexpr std::array kByteUnits = {Unit{"", 1},
+                                   Unit{"B", 1},
+                                   Unit{"KiB", 1ull << 10},
+                                   Unit{"MiB", 1ull << 20},
+                                   Unit{"GiB", 1ull << 30},
+                                   Unit{"TiB", 1ull << 40}};
+constexpr std::array kDurationUnits = {
+    Unit{"us", 1},         Unit{"ms", 1'000},        Unit{"s", 1'000'000},
+    Unit{"m", 60'000'000}, Unit{"h", 3'600'000'000}, Unit{"d", 86'400'000'000}};
 
 Result<std::uint64_t> parse_count(std::string_view text) {
   std::uint64_t value = 0;
@@ -32,13 +37,15 @@ Result<std::uint64_t> parse_count(std::string_view text) {
 }
 
 template <std::size_t N>
-Result<std::uint64_t> parse_with_unit(std::string_view text, const std::array<Unit, N>& units, std::string_view example) {
+Result<std::uint64_t> parse_with_unit(std::string_view text, const std::array<Unit, N>& units,
+                                      std::string_view example) {
   const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
   std::string_view name = text.substr(digits);
   name.remove_prefix(std::min(name.find_first_not_of(' '), name.size()));
   const auto unit = std::ranges::find(units, name, &Unit::name);
   const auto number = parse_count(text.substr(0, digits));
-  if (unit == units.end() || !number || *number > std::numeric_limits<std::int64_t>::max() / unit->factor) {
+  if (unit == units.end() || !number ||
+      *number > std::numeric_limits<std::int64_t>::max() / unit->factor) {
     return fail(ErrorKind::InvalidArgument, fmt::format("'{}' is not like {}", text, example));
   }
   return *number * unit->factor;
@@ -46,7 +53,8 @@ Result<std::uint64_t> parse_with_unit(std::string_view text, const std::array<Un
 
 Result<std::uint64_t> within(Result<std::uint64_t> value, std::uint64_t least, std::uint64_t most) {
   if (value && (*value < least || *value > most)) {
-    return fail(ErrorKind::InvalidArgument, fmt::format("{} is not within {} and {}", *value, least, most));
+    return fail(ErrorKind::InvalidArgument,
+                fmt::format("{} is not within {} and {}", *value, least, most));
   }
   return value;
 }
@@ -63,11 +71,13 @@ Result<void> assign_bytes(Config& config, std::string_view text) {
   return {};
 }
 
-template <std::chrono::microseconds Config::* member, std::int64_t least_seconds, std::int64_t most_seconds>
+template <std::chrono::microseconds Config::* member, std::int64_t least_seconds,
+          std::int64_t most_seconds>
 Result<void> assign_duration(Config& config, std::string_view text) {
   FS_TRY(const auto value, parse_duration(text));
   if (value < std::chrono::seconds(least_seconds) || value > std::chrono::seconds(most_seconds)) {
-    return fail(ErrorKind::InvalidArgument, fmt::format("'{}' is not within {} s and {} s", text, least_seconds, most_seconds));
+    return fail(ErrorKind::InvalidArgument,
+                fmt::format("'{}' is not within {} s and {} s", text, least_seconds, most_seconds));
   }
   config.*member = value;
   return {};
@@ -82,7 +92,8 @@ Result<void> assign_text(Config& config, std::string_view text) {
 template <std::string Config::* member>
 Result<void> assign_address(Config& config, std::string_view text) {
   const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos || colon == 0 || !within(parse_count(text.substr(colon + 1)), 0, 65535)) {
+  if (colon == std::string_view::npos || colon == 0 ||
+      !within(parse_count(text.substr(colon + 1)), 0, 65535)) {
     return fail(ErrorKind::InvalidArgument, fmt::format("'{}' is not like 127.0.0.1:8080", text));
   }
   config.*member = text;
@@ -97,11 +108,14 @@ Result<void> assign_switch(bool& to, std::string_view text) {
   return {};
 }
 
-Result<void> assign_dedupe(Config& config, std::string_view text) { return assign_switch(config.dedupe, text); }
+Result<void> assign_dedupe(Config& config, std::string_view text) {
+  return assign_switch(config.dedupe, text);
+}
 
 Result<void> assign_level(Config& config, std::string_view text) {
   if (text != "debug" && text != "info" && text != "warn" && text != "error") {
-    return fail(ErrorKind::InvalidArgument, fmt::format("'{}' is none of debug, info, warn, error", text));
+    return fail(ErrorKind::InvalidArgument,
+                fmt::format("'{}' is none of debug, info, warn, error", text));
   }
   config.telemetry_level = text;
   return {};
@@ -134,12 +148,14 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 const Key& nearest_key(std::string_view text) {
-  return *std::ranges::min_element(keys(), {}, [&](const Key& key) { return edit_distance(key.key, text); });
+  return *std::ranges::min_element(keys(), {},
+                                   [&](const Key& key) { return edit_distance(key.key, text); });
 }
 
 std::string variable_of(std::string_view key) {
   std::string out = "FLAGSTREAM_";
-  for (const char c : key) out += c == '.' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
+  for (const char c : key)
+    out += c == '.' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
   return out;
 }
 
@@ -155,54 +171,74 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
 }
 
 Result<std::chrono::microseconds> parse_duration(std::string_view text) {
-  FS_TRY(const std::uint64_t micros, parse_with_unit(text, kDurationUnits, "250ms, 30s, 12h or 7d"));
+  FS_TRY(const std::uint64_t micros,
+         parse_with_unit(text, kDurationUnits, "250ms, 30s, 12h or 7d"));
   return std::chrono::microseconds(micros);
 }
 
 const std::vector<Key>& keys() {
   static const std::vector<Key> table = {
-      {"data", Kind::Text, "flagstream-data", "a folder", "Everything that is kept: the log, stage state, results, catalog and lake.",
+      {"data", Kind::Text, "flagstream-data", "a folder",
+       "Everything that is kept: the log, stage state, results, catalog and lake.",
        assign_text<&Config::data_folder>},
-      {"telemetry.level", Kind::Text, "info", "debug, info, warn, error", "The least serious telemetry lines that are written to stderr.",
-       assign_level},
+      {"telemetry.level", Kind::Text, "info", "debug, info, warn, error",
+       "The least serious telemetry lines that are written to stderr.", assign_level},
       {"server.listen", Kind::Address, "127.0.0.1:8080", "address:port; port 0 takes a free one",
        "Where SDKs, people and the REST API connect.", assign_address<&Config::listen>},
-      {"server.admin_listen", Kind::Address, "127.0.0.1:8081", "address:port; port 0 takes a free one",
-       "Where /metrics and debug routes of the gateway are served; keep it private.", assign_address<&Config::admin_listen>},
-      {"server.shards", Kind::Count, "0", "0 to 256", "Threads of the gateway, each with its own connections; 0 is one per core.",
+      {"server.admin_listen", Kind::Address, "127.0.0.1:8081",
+       "address:port; port 0 takes a free one",
+       "Where /metrics and debug routes of the gateway are served; keep it private.",
+       assign_address<&Config::admin_listen>},
+      {"server.shards", Kind::Count, "0", "0 to 256",
+       "Threads of the gateway, each with its own connections; 0 is one per core.",
        assign_count<&Config::shards, 0, 256>},
-      {"server.connections_max", Kind::Count, "0", "0 to 1000000", "Open connections at most; 0 is what the descriptor limit allows.",
+      {"server.connections_max", Kind::Count, "0", "0 to 1000000",
+       "Open connections at most; 0 is what the descriptor limit allows.",
        assign_count<&Config::connections_max, 0, 1'000'000>},
-      {"log.partitions", Kind::Count, "16", "1 to 1024", "Partitions of the event topics; fixed when the data folder is made.",
+      {"log.partitions", Kind::Count, "16", "1 to 1024",
+       "Partitions of the event topics; fixed when the data folder is made.",
        assign_count<&Config::partitions, 1, 1024>},
-      {"log.segment_size", Kind::Bytes, "64MiB", "1MiB to 1GiB", "Size of a segment file of the log.",
+      {"log.segment_size", Kind::Bytes, "64MiB", "1MiB to 1GiB",
+       "Size of a segment file of the log.",
        assign_bytes<&Config::segment_bytes, kMiB, 1024 * kMiB>},
-      {"log.pool_segments", Kind::Count, "4", "0 to 64", "Segment files kept ready, so that appends never wait for allocation.",
+      {"log.pool_segments", Kind::Count, "4", "0 to 64",
+       "Segment files kept ready, so that appends never wait for allocation.",
        assign_count<&Config::pool_segments, 0, 64>},
-      {"log.retention", Kind::Duration, "7d", "1h to 365d", "How long every event stays in the log for replay.",
+      {"log.retention", Kind::Duration, "7d", "1h to 365d",
+       "How long every event stays in the log for replay.",
        assign_duration<&Config::retention, 3600, 365 * 86'400>},
-      {"log.retention_size", Kind::Bytes, "0", "0 to 1024TiB", "Bytes of payloads kept at most, whatever their age; 0 is no bound.",
+      {"log.retention_size", Kind::Bytes, "0", "0 to 1024TiB",
+       "Bytes of payloads kept at most, whatever their age; 0 is no bound.",
        assign_bytes<&Config::retention_bytes, 0, 1024 * kTiB>},
       {"log.reserve", Kind::Bytes, "1GiB", "0 to 1TiB",
-       "Free disk kept for processing: below it (or 5 % of the disk, if more) new events are answered 503.",
+       "Free disk kept for processing: below it (or 5 % of the disk, if more) new events are "
+       "answered 503.",
        assign_bytes<&Config::reserve_bytes, 0, kTiB>},
-      {"pipeline.workers", Kind::Count, "1", "1 to 256", "Threads of each stage; partitions are spread over them.",
+      {"pipeline.workers", Kind::Count, "1", "1 to 256",
+       "Threads of each stage; partitions are spread over them.",
        assign_count<&Config::workers, 1, 256>},
-      {"pipeline.checkpoint_interval", Kind::Duration, "10s", "1s to 10m", "Time between checkpoints of a stage.",
+      {"pipeline.checkpoint_interval", Kind::Duration, "10s", "1s to 10m",
+       "Time between checkpoints of a stage.",
        assign_duration<&Config::checkpoint_interval, 1, 600>},
-      {"pipeline.checkpoint_size", Kind::Bytes, "1GiB", "1MiB to 64GiB", "Input between checkpoints of a stage at most.",
+      {"pipeline.checkpoint_size", Kind::Bytes, "1GiB", "1MiB to 64GiB",
+       "Input between checkpoints of a stage at most.",
        assign_bytes<&Config::checkpoint_bytes, kMiB, 65'536 * kMiB>},
       {"pipeline.dedupe", Kind::Switch, "true", "true, false",
-       "Whether a payload sent twice counts once. false exists to show that the checks notice; it makes every count wrong.",
+       "Whether a payload sent twice counts once. false exists to show that the checks notice; it "
+       "makes every count wrong.",
        assign_dedupe},
       {"pipeline.on_gap", Kind::Text, "stop", "stop, continue",
-       "What a stage does when retention has deleted what it had not read: stop with an alarm, or go on and mark the gap.",
+       "What a stage does when retention has deleted what it had not read: stop with an alarm, or "
+       "go on and mark the gap.",
        assign_on_gap},
-      {"lake.commit_interval", Kind::Duration, "30s", "1s to 1h", "Time between commits to the lake's tables at most.",
+      {"lake.commit_interval", Kind::Duration, "30s", "1s to 1h",
+       "Time between commits to the lake's tables at most.",
        assign_duration<&Config::commit_interval, 1, 3600>},
-      {"lake.commit_size", Kind::Bytes, "128MiB", "1MiB to 16GiB", "Input per commit to the lake's tables at most.",
+      {"lake.commit_size", Kind::Bytes, "128MiB", "1MiB to 16GiB",
+       "Input per commit to the lake's tables at most.",
        assign_bytes<&Config::commit_bytes, kMiB, 16'384 * kMiB>},
-      {"web.folder", Kind::Text, "", "a folder", "The built pages of the web UI; empty is where the installation put them.",
+      {"web.folder", Kind::Text, "", "a folder",
+       "The built pages of the web UI; empty is where the installation put them.",
        assign_text<&Config::web_folder>},
   };
   return table;
@@ -214,11 +250,13 @@ Result<Effective> load(const Sources& sources) {
   const auto take = [&](std::string_view name, std::string_view text, const std::string& origin) {
     const Key* key = find_key(name);
     if (key == nullptr) {
-      problems += fmt::format("{}: unknown key '{}'; did you mean '{}'?\n", origin, name, nearest_key(name).key);
+      problems += fmt::format("{}: unknown key '{}'; did you mean '{}'?\n", origin, name,
+                              nearest_key(name).key);
       return;
     }
     if (const auto done = key->assign(out.config, text); !done) {
-      problems += fmt::format("{}: {}: {}; accepted: {}\n", origin, name, done.error().what, key->bounds);
+      problems +=
+          fmt::format("{}: {}: {}; accepted: {}\n", origin, name, done.error().what, key->bounds);
       return;
     }
     out.origins[std::string(name)] = {std::string(text), origin};
@@ -255,11 +293,13 @@ Result<std::string> explain(std::string_view name) {
   std::string out;
   for (const Key& key : keys()) {
     if (!name.empty() && key.key != name) continue;
-    out += fmt::format("{}\n  {}\n  default: {}   accepted: {}   variable: {}\n", key.key, key.meaning,
-                       key.fallback.empty() ? "(empty)" : key.fallback, key.bounds, variable_of(key.key));
+    out += fmt::format("{}\n  {}\n  default: {}   accepted: {}   variable: {}\n", key.key,
+                       key.meaning, key.fallback.empty() ? "(empty)" : key.fallback, key.bounds,
+                       variable_of(key.key));
   }
   if (out.empty()) {
-    return fail(ErrorKind::NotFound, fmt::format("unknown key '{}'; did you mean '{}'?", name, nearest_key(name).key));
+    return fail(ErrorKind::NotFound,
+                fmt::format("unknown key '{}'; did you mean '{}'?", name, nearest_key(name).key));
   }
   return out;
 }
@@ -267,13 +307,16 @@ Result<std::string> explain(std::string_view name) {
 std::string reference_page() {
   std::string out =
       "# Configuration\n\n"
-      "Weakest first: defaults, the TOML file given with `--config`, environment variables, `--set key=value` on the\n"
-      "command line. An unknown key is an error. `flagstream config show` prints what is in force and where it came\n"
+      "Weakest first: defaults, the TOML file given with `--config`, environment variables, `--set "
+      "key=value` on the\n"
+      "command line. An unknown key is an error. `flagstream config show` prints what is in force "
+      "and where it came\n"
       "from. This page is written by `flagstream config reference`; a test holds the two equal.\n\n"
       "| key | default | accepted | meaning |\n|---|---|---|---|\n";
   for (const Key& key : keys()) {
     out += fmt::format("| `{}` | {} | {} | {} |\n", key.key,
-                       key.fallback.empty() ? "" : fmt::format("`{}`", key.fallback), key.bounds, key.meaning);
+                       key.fallback.empty() ? "" : fmt::format("`{}`", key.fallback), key.bounds,
+                       key.meaning);
   }
   return out;
 }

@@ -1,6 +1,6 @@
-// The product's configuration: one table of keys, read from (weakest first) defaults, a TOML file, FLAGSTREAM_*
-// environment variables, and the command line.  Only this folder reads files or the environment; every other
-// module is handed its own small settings struct.
+// The product's configuration: one table of keys, read from (weakest first) defaults, a TOML file,
+// FLAGSTREAM_* environment variables, and the command line.  Only this folder reads files or the
+// environment; every other module is handed its own small settings struct.
 #pragma once
 
 #include <chrono>
@@ -45,8 +45,8 @@ struct Config {
 
 enum class Kind { Text, Address, Count, Bytes, Duration, Switch };
 
-// One row of the table.  `key` is `section.name`, as in the file; its environment variable is FLAGSTREAM_ and
-// the key in capitals with '_' for '.'.
+// One row of the table.  `key` is `section.name`, as in the file; its environment variable is
+// FLAGSTREAM_ and the key in capitals with '_' for '.'.
 struct Key {
   std::string_view key;
   Kind kind;
@@ -60,18 +60,19 @@ struct Key {
 const std::vector<Key>& keys();
 
 struct Sources {
-  std::optional<std::string> file;                    // path; must exist if given
-  std::map<std::string, std::string> environment;     // only names that begin with FLAGSTREAM_ matter
+  std::optional<std::string> file;                 // path; must exist if given
+  std::map<std::string, std::string> environment;  // only names that begin with FLAGSTREAM_ matter
   std::vector<std::pair<std::string, std::string>> command_line;  // key, text
 };
 
 struct Effective {
   Config config;
-  std::map<std::string, std::pair<std::string, std::string>> origins;  // key -> (text, where it came from)
+  std::map<std::string, std::pair<std::string, std::string>>
+      origins;  // key -> (text, where it came from)
 };
 
-// InvalidArgument with every problem found, one a line, each with what would be right: unknown keys (with the
-// nearest known one), texts that are no value of their kind, values out of bounds.
+// InvalidArgument with every problem found, one a line, each with what would be right: unknown keys
+// (with the nearest known one), texts that are no value of their kind, values out of bounds.
 Result<Effective> load(const Sources& sources);
 
 // `config show`: every key, its effective value and where it came from.

@@ -23,7 +23,8 @@ Result<void> flatten(const toml::table& table, const std::string& prefix, Entrie
     } else if (const auto truth = node.value_exact<bool>()) {
       out.emplace_back(key, *truth ? "true" : "false");
     } else {
-      return fail(ErrorKind::InvalidArgument, key + ": only text, whole numbers and true or false are values");
+      return fail(ErrorKind::InvalidArgument,
+                  key + ": only text, whole numbers and true or false are values");
     }
   }
   return {};
@@ -36,8 +37,9 @@ Result<Entries> read_config_file(const std::string& path) {
   const toml::parse_result parsed = toml::parse_file(path);
   if (!parsed) {
     const auto& error = parsed.error();
-    return fail(ErrorKind::InvalidArgument, fmt::format("{}:{}:{}: {}", path, error.source().begin.line,
-                                                        error.source().begin.column, error.description()));
+    return fail(ErrorKind::InvalidArgument,
+                fmt::format("{}:{}:{}: {}", path, error.source().begin.line,
+                            error.source().begin.column, error.description()));
   }
   Entries out;
   FS_TRY(flatten(parsed.table(), "", out));

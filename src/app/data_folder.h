@@ -13,8 +13,8 @@ namespace flagstream::app {
 inline constexpr int kDataVersion = 1;
 
 struct DataFolder {
-  std::string path;                  // absolute
-  std::unique_ptr<io::File> lock;    // held while the supervisor lives
+  std::string path;                // absolute
+  std::unique_ptr<io::File> lock;  // held while the supervisor lives
 
   std::string log() const { return path + "/log"; }
   std::string state() const { return path + "/state"; }
@@ -26,8 +26,9 @@ struct DataFolder {
   std::string control_socket() const { return run() + "/control.sock"; }
 };
 
-// Makes the folder if needed and takes its lock.  Conflict: another flagstream uses it.  InvalidArgument: it was
-// written by a newer version, or holds other things.  The message is one sentence that says what to do.
+// Makes the folder if needed and takes its lock.  Conflict: another flagstream uses it.
+// InvalidArgument: it was written by a newer version, or holds other things.  The message is one
+// sentence that says what to do.
 Result<DataFolder> open_data_folder(io::FileSystem& files, const std::string& path);
 // The same paths for a role started by the supervisor, which holds the lock.
 DataFolder data_folder_at(const std::string& path);

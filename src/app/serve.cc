@@ -1,12 +1,12 @@
 #include "app/serve.h"
 
+#include <iostream>
+#include <map>
+
 #include <fmt/format.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <iostream>
-#include <map>
 
 #include "app/data_folder.h"
 #include "app/supervisor.h"
@@ -20,7 +20,8 @@ namespace {
 
 constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
 
-// One sentence when nobody could listen there, before any role is started and restarted for nothing.
+// One sentence when nobody could listen there, before any role is started and restarted for
+// nothing.
 Result<void> check_address(std::string_view address, std::string_view key) {
   const std::size_t colon = address.rfind(':');
   const std::string host(address.substr(0, colon)), port(address.substr(colon + 1));
@@ -30,7 +31,8 @@ Result<void> check_address(std::string_view address, std::string_view key) {
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
   if (::getaddrinfo(host.c_str(), port.c_str(), &hints, &found) != 0) {
-    return fail(ErrorKind::InvalidArgument, fmt::format("{} is no address of this machine; set {}", address, key));
+    return fail(ErrorKind::InvalidArgument,
+                fmt::format("{} is no address of this machine; set {}", address, key));
   }
   const int fd = ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int yes = 1;
@@ -39,26 +41,31 @@ Result<void> check_address(std::string_view address, std::string_view key) {
   ::freeaddrinfo(found);
   ::close(fd);
   if (failed == EADDRINUSE) {
-    return fail(ErrorKind::Conflict,
-                fmt::format("{} is taken by another program; give another with --set {}=127.0.0.1:PORT", address, key));
+    return fail(
+        ErrorKind::Conflict,
+        fmt::format("{} is taken by another program; give another with --set {}=127.0.0.1:PORT",
+                    address, key));
   }
   if (failed != 0) return fail(error_from_errno(failed, fmt::format("{} ({})", address, key)));
   return {};
 }
 
-ChildCommand role_command(const ServeOptions& options, std::string name, const std::string& role, const std::string& stages) {
+ChildCommand role_command(const ServeOptions& options, std::string name, const std::string& role,
+                          const std::string& stages) {
   std::vector<std::string> arguments = {"serve", "--role", role};
   if (!stages.empty()) arguments.insert(arguments.end(), {"--stages", stages});
   if (options.demo) arguments.push_back("--demo");
   arguments.insert(arguments.end(), options.forwarded.begin(), options.forwarded.end());
-  return ChildCommand{.name = std::move(name), .arguments = std::move(arguments), .program = {}, .environment = {}};
+  return ChildCommand{
+      .name = std::move(name), .arguments = std::move(arguments), .program = {}, .environment = {}};
 }
 
-// Collects what the roles say when they serve, prints it once for people and keeps data/run/serving.json for
-// programs.
+// Collects what the roles say when they serve, prints it once for people and keeps
+// data/run/serving.json for programs.
 class Announcer {
  public:
-  Announcer(const ServeOptions& options, const DataFolder& folder) : options_(options), folder_(folder) {}
+  Announcer(const ServeOptions& options, const DataFolder& folder)
+      : options_(options), folder_(folder) {}
 
   void role_ready(Supervisor& supervisor, const std::string& name, const std::string& line) {
     ready_[name] = line;
@@ -86,10 +93,12 @@ class Announcer {
       if (!roles.empty()) roles += ',';
       roles += fmt::format("\"{}\":{}", name, pid);
     }
-    const std::string text =
-        fmt::format("{{\"url\":\"{}\",\"adminUrl\":\"{}\",\"setupPath\":\"{}\",\"roles\":{{{}}}}}\n", said("gateway", "url"),
-                    said("gateway", "adminUrl"), said("control", "setupPath"), roles);
-    if (const auto written = io::posix_file_system().replace_file(folder_.run() + "/serving.json", text); !written) {
+    const std::string text = fmt::format(
+        "{{\"url\":\"{}\",\"adminUrl\":\"{}\",\"setupPath\":\"{}\",\"roles\":{{{}}}}}\n",
+        said("gateway", "url"), said("gateway", "adminUrl"), said("control", "setupPath"), roles);
+    if (const auto written =
+            io::posix_file_system().replace_file(folder_.run() + "/serving.json", text);
+        !written) {
       telemetry::warn("serving.json cannot be written", {{"error", written.error()}});
     }
   }
@@ -103,11 +112,13 @@ class Announcer {
       std::cout << fmt::format("  page            {}/ui/\n", url);
     }
     if (options_.demo) {
-      std::cout << fmt::format("  SDK key         {}\n  mobile key      {}\n  client-side id  {}\n", said("control", "sdkKey"),
-                               said("control", "mobileKey"), said("control", "clientSideId"));
+      std::cout << fmt::format("  SDK key         {}\n  mobile key      {}\n  client-side id  {}\n",
+                               said("control", "sdkKey"), said("control", "mobileKey"),
+                               said("control", "clientSideId"));
       std::cout << fmt::format(
           "\n  try  build/release/src/app/flagstream flag on free-shipping --data {}\n"
-          "       build/release/src/app/flagstream sql --data {} \"SELECT key, sum(count) FROM events WHERE kind = "
+          "       build/release/src/app/flagstream sql --data {} \"SELECT key, sum(count) FROM "
+          "events WHERE kind = "
           "'summary' GROUP BY key\"\n\n",
           folder_.path, folder_.path);
     }
@@ -138,7 +149,8 @@ class Announcer {
 
 int report(const Error& error) {
   std::cerr << "flagstream: " << error.what << '\n';
-  return error.kind == ErrorKind::InvalidArgument || error.kind == ErrorKind::Conflict ? kExitConfig : 1;
+  return error.kind == ErrorKind::InvalidArgument || error.kind == ErrorKind::Conflict ? kExitConfig
+                                                                                       : 1;
 }
 
 }  // namespace
@@ -148,13 +160,15 @@ int serve(const ServeOptions& options) {
   const Config& config = options.effective.config;
   const auto folder = open_data_folder(io::posix_file_system(), config.data_folder);
   if (!folder) return report(folder.error());
-  for (const auto& [address, key] : {std::pair{&config.listen, "server.listen"}, {&config.admin_listen, "server.admin_listen"}}) {
+  for (const auto& [address, key] : {std::pair{&config.listen, "server.listen"},
+                                     {&config.admin_listen, "server.admin_listen"}}) {
     if (const auto usable = check_address(*address, key); !usable) return report(usable.error());
   }
   const SystemClock clock;
   Announcer announcer(options, *folder);
   Supervisor* running = nullptr;
-  Supervisor supervisor({role_command(options, "gateway", "gateway", ""), role_command(options, "control", "control", ""),
+  Supervisor supervisor({role_command(options, "gateway", "gateway", ""),
+                         role_command(options, "control", "control", ""),
                          role_command(options, "processor", "processor", "transform,analytics"),
                          role_command(options, "lake", "processor", "lake")},
                         clock, [&](const std::string& name, const std::string& line) {

@@ -1,5 +1,9 @@
 #include "app/supervisor.h"
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -8,10 +12,6 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cstdlib>
-#include <cstring>
 
 #include "telemetry/tell.h"
 
@@ -38,8 +38,10 @@ constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  if (command.program.empty()) ::execv("/proc/self/exe", argv.data());
-  else ::execvp(command.program.c_str(), argv.data());
+  if (command.program.empty())
+    ::execv("/proc/self/exe", argv.data());
+  else
+    ::execvp(command.program.c_str(), argv.data());
   ::_exit(127);
 }
 
@@ -93,7 +95,8 @@ void Supervisor::read_ready_lines() {
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (got > 0) child.ready_text.append(buffer, static_cast<std::size_t>(got));
     const std::size_t end = child.ready_text.find('\n');
-    if (end != std::string::npos) lines.emplace_back(child.command.name, child.ready_text.substr(0, end));
+    if (end != std::string::npos)
+      lines.emplace_back(child.command.name, child.ready_text.substr(0, end));
     if (got <= 0 || end != std::string::npos) {
       ::close(child.ready_fd);
       child.ready_fd = -1;
@@ -127,13 +130,16 @@ void Supervisor::restart_due() {
   for (Child& child : children_) {
     if (child.pid != 0 || clock_.monotonic() < child.restart_at) continue;
     if (const auto started = start(child); !started) {
-      telemetry::error("role cannot be started", {{"child", child.command.name}, {"error", started.error()}});
+      telemetry::error("role cannot be started",
+                       {{"child", child.command.name}, {"error", started.error()}});
       child.restart_at = clock_.monotonic() + kDelayMost;
     }
   }
 }
 
-void Supervisor::add(ChildCommand command) { children_.push_back(Child{.command = std::move(command)}); }
+void Supervisor::add(ChildCommand command) {
+  children_.push_back(Child{.command = std::move(command)});
+}
 
 std::vector<std::pair<std::string, int>> Supervisor::pids() const {
   std::vector<std::pair<std::string, int>> out;

@@ -5,10 +5,10 @@
 //                ├─ processor --stages transform,analytics
 //                └─ processor --stages lake
 //
-// A child gets one end of a pipe (its number in FLAGSTREAM_READY_FD) and writes one JSON line into it once it
-// serves.  Children die with the supervisor (PR_SET_PDEATHSIG).  A child that dies is started again after a
-// delay that doubles from 100 ms to 10 s while it keeps dying young, and is 100 ms again once it has lived ten
-// times its last delay.
+// A child gets one end of a pipe (its number in FLAGSTREAM_READY_FD) and writes one JSON line into
+// it once it serves.  Children die with the supervisor (PR_SET_PDEATHSIG).  A child that dies is
+// started again after a delay that doubles from 100 ms to 10 s while it keeps dying young, and is
+// 100 ms again once it has lived ten times its last delay.
 #pragma once
 
 #include <functional>
@@ -22,9 +22,10 @@
 namespace flagstream::app {
 
 struct ChildCommand {
-  std::string name;                    // for telemetry: "gateway", "processor-lake"
-  std::vector<std::string> arguments;  // argv[1..] of this same executable, or the whole argv of `program`
-  std::string program;                 // looked up in PATH; empty: this executable
+  std::string name;  // for telemetry: "gateway", "processor-lake"
+  std::vector<std::string>
+      arguments;        // argv[1..] of this same executable, or the whole argv of `program`
+  std::string program;  // looked up in PATH; empty: this executable
   std::vector<std::pair<std::string, std::string>> environment;  // added to ours
 };
 
@@ -35,9 +36,9 @@ class Supervisor {
   using Ready = std::function<void(const std::string& name, const std::string& line)>;
   Supervisor(std::vector<ChildCommand> commands, const Clock& clock, Ready ready);
 
-  // Starts all children and supervises until SIGINT or SIGTERM, then stops them: SIGTERM, and SIGKILL to what
-  // still lives after 10 s.  A child that exits with 78 (EX_CONFIG) ends everything: starting it again would
-  // not help.  Returns the exit status: 0, or 78.
+  // Starts all children and supervises until SIGINT or SIGTERM, then stops them: SIGTERM, and
+  // SIGKILL to what still lives after 10 s.  A child that exits with 78 (EX_CONFIG) ends
+  // everything: starting it again would not help.  Returns the exit status: 0, or 78.
   Result<int> run();
   // Adds a child; callable from `ready`.  It is started within 50 ms.
   void add(ChildCommand command);
@@ -47,10 +48,10 @@ class Supervisor {
  private:
   struct Child {
     ChildCommand command;
-    int pid = 0;              // 0: not running
+    int pid = 0;  // 0: not running
     int ready_fd = -1;
     std::string ready_text;
-    std::int64_t started_at = 0;      // monotonic microseconds
+    std::int64_t started_at = 0;  // monotonic microseconds
     std::int64_t restart_at = 0;
     std::int64_t delay = 0;
   };

@@ -1,4 +1,5 @@
-// Flag delivery to server-side SDKs: streams and polls, with the status policy of docs/protocols/delivery.md.
+// Flag delivery to server-side SDKs: streams and polls, with the status policy of
+// docs/protocols/delivery.md.
 #pragma once
 
 #include <chrono>
@@ -14,7 +15,8 @@ namespace flagstream::delivery {
 
 struct Settings {
   std::chrono::milliseconds heartbeat{30'000};
-  std::chrono::milliseconds catch_up_wait{2'000};  // a new connection waits so long for the end of `config`
+  std::chrono::milliseconds catch_up_wait{
+      2'000};  // a new connection waits so long for the end of `config`
 };
 
 // Thread-safe: handlers run on any shard.  Must outlive the server that has its routes.

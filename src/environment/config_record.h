@@ -1,5 +1,6 @@
-// Records of the topic `config`: kind, version, then a protobuf Record (config.proto).  Control writes them,
-// every other role reads them.  Layout, rules for readers and a worked example: docs/formats/config-record.md.
+// Records of the topic `config`: kind, version, then a protobuf Record (config.proto).  Control
+// writes them, every other role reads them.  Layout, rules for readers and a worked example:
+// docs/formats/config-record.md.
 #pragma once
 
 #include <cstddef>
@@ -25,15 +26,16 @@ Result<std::string> encode_config_record(const proto::Record& record);
 
 // NotFound: a kind of record or of contents that this release does not know; count it and go on.
 // InvalidArgument: a newer version of the layout.
-// DataLoss: not our encoding; an item without environment id, revision, version or key; a marker without copy
-// id; a document of a deleted item, or none of another; a field over its limit.
-// An item whose kind this release does not know is no error: its revision counts, its contents do not.
+// DataLoss: not our encoding; an item without environment id, revision, version or key; a marker
+// without copy id; a document of a deleted item, or none of another; a field over its limit. An
+// item whose kind this release does not know is no error: its revision counts, its contents do not.
 Result<proto::Record> decode_config_record(std::string_view record);
 
-// The document of an item of kind ENVIRONMENT.  InvalidArgument: no key, or a credential whose kind is unknown
-// or whose hash is not 32 bytes.
+// The document of an item of kind ENVIRONMENT.  InvalidArgument: no key, or a credential whose kind
+// is unknown or whose hash is not 32 bytes.
 Result<std::string> encode_environment(const proto::Environment& environment);
-// DataLoss: not our encoding.  Credentials that this release does not understand are kept: skip them.
+// DataLoss: not our encoding.  Credentials that this release does not understand are kept: skip
+// them.
 Result<proto::Environment> decode_environment(std::string_view document);
 
 }  // namespace flagstream::environment

@@ -1,8 +1,9 @@
-// The reading side of the topic `config`: what a gateway knows of every environment, always whole and consistent.
+// The reading side of the topic `config`: what a gateway knows of every environment, always whole
+// and consistent.
 //
-// A follower thread reads `config` from its newest complete copy (or from the last state on disk) and publishes
-// immutable snapshots.  Readers take the current one without waiting.  The state is saved to disk, so that a gateway
-// starts and serves while nothing else runs.
+// A follower thread reads `config` from its newest complete copy (or from the last state on disk)
+// and publishes immutable snapshots.  Readers take the current one without waiting.  The state is
+// saved to disk, so that a gateway starts and serves while nothing else runs.
 #pragma once
 
 #include <chrono>
@@ -59,36 +60,41 @@ struct FollowerSettings {
 // Thread-safe.
 class Environments {
  public:
-  // Loads the last state from disk if there is one and follows from there.  Neither a missing topic nor a missing
-  // state is an error: it follows once the topic exists.  All must outlive it.
-  static Result<std::unique_ptr<Environments>> start(FollowerSettings settings, log::Log& log, io::FileSystem& files,
-                                                     const Clock& clock, telemetry::Registry& registry);
+  // Loads the last state from disk if there is one and follows from there.  Neither a missing topic
+  // nor a missing state is an error: it follows once the topic exists.  All must outlive it.
+  static Result<std::unique_ptr<Environments>> start(FollowerSettings settings, log::Log& log,
+                                                     io::FileSystem& files, const Clock& clock,
+                                                     telemetry::Registry& registry);
   ~Environments();
 
   // Whether any configuration was ever loaded.
   bool has_configuration() const;
-  // Age of the newest thing known to be current: microseconds since the end of `config` was last reached.
+  // Age of the newest thing known to be current: microseconds since the end of `config` was last
+  // reached.
   std::int64_t age() const;
 
-  // The environment that the credential opens now.  nullopt: not known (read up to the end before believing it).
+  // The environment that the credential opens now.  nullopt: not known (read up to the end before
+  // believing it).
   std::optional<EnvironmentId> find(CredentialKind kind, std::string_view credential) const;
   // Null: no such environment.
   std::shared_ptr<const FlagSet> flag_set(EnvironmentId id) const;
 
-  // Calls `done` on the follower's thread, once everything that `config` held at the call has been applied, or with
-  // Unavailable after the deadline or when the topic cannot be read.  Calls within 1 s of a successful one may share it.
+  // Calls `done` on the follower's thread, once everything that `config` held at the call has been
+  // applied, or with Unavailable after the deadline or when the topic cannot be read.  Calls within
+  // 1 s of a successful one may share it.
   void read_to_end(std::function<void(Result<void>)> done);
 
-  // `wake` is called on the follower's thread after changes of that environment, until the subscription is dropped.
+  // `wake` is called on the follower's thread after changes of that environment, until the
+  // subscription is dropped.
   class Subscription {
    public:
     virtual ~Subscription() = default;
   };
   std::unique_ptr<Subscription> subscribe(EnvironmentId id, std::function<void()> wake);
-  // The changes after `revision`, in order; nullopt: too long ago, or after it the whole flag set was replaced: send
-  // the flag set instead.
-  std::optional<std::vector<std::shared_ptr<const FlagChange>>> changes_since(EnvironmentId id,
-                                                                             std::uint64_t revision) const;
+  // The changes after `revision`, in order; nullopt: too long ago, or after it the whole flag set
+  // was replaced: send the flag set instead.
+  std::optional<std::vector<std::shared_ptr<const FlagChange>>> changes_since(
+      EnvironmentId id, std::uint64_t revision) const;
 
  private:
   class Follower;

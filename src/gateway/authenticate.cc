@@ -28,12 +28,15 @@ std::optional<KnownEnvironment> find(const Environments& environments, ingest::C
   return KnownEnvironment{.id = *id, .config_revision = flags == nullptr ? 0 : flags->revision};
 }
 
-io::Task<Result<KnownEnvironment>> authenticate(Environments& environments, ingest::CredentialKind kind,
+io::Task<Result<KnownEnvironment>> authenticate(Environments& environments,
+                                                ingest::CredentialKind kind,
                                                 std::string_view credential) {
   if (const auto known = find(environments, kind, credential)) co_return *known;
-  FS_CO_TRY(co_await io::await_callback<Result<void>>([&](auto done) { environments.read_to_end(std::move(done)); }));
+  FS_CO_TRY(co_await io::await_callback<Result<void>>(
+      [&](auto done) { environments.read_to_end(std::move(done)); }));
   if (const auto known = find(environments, kind, credential)) co_return *known;
-  if (!environments.has_configuration()) co_return fail(ErrorKind::Unavailable, "no configuration has been loaded yet");
+  if (!environments.has_configuration())
+    co_return fail(ErrorKind::Unavailable, "no configuration has been loaded yet");
   co_return fail(ErrorKind::Unauthenticated, "unknown credential");
 }
 

@@ -6,8 +6,8 @@
 
 namespace flagstream::gateway {
 
-// Looks in the current configuration, and reads it to its end before it calls a credential unknown.  `environments`
-// must outlive what is returned.
+// Looks in the current configuration, and reads it to its end before it calls a credential unknown.
+// `environments` must outlive what is returned.
 ingest::Authenticate authenticate_with(environment::Environments& environments);
 
 }  // namespace flagstream::gateway

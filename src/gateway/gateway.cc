@@ -1,8 +1,8 @@
 #include "gateway/gateway.h"
 
-#include <fmt/format.h>
-
 #include <thread>
+
+#include <fmt/format.h>
 
 #include "delivery/server_side.h"
 #include "environment/environments.h"
@@ -20,26 +20,34 @@ constexpr std::size_t kForwardedBodyBytesMax = 2u << 20;
 constexpr std::int64_t kHandOverMicros = 5 * kMicrosPerSecond;
 
 // Another gateway may still be letting go of the topic.
-Result<std::unique_ptr<log::Appender>> open_payloads(const Settings& settings, log::Log& log, const Clock& clock) {
+Result<std::unique_ptr<log::Appender>> open_payloads(const Settings& settings, log::Log& log,
+                                                     const Clock& clock) {
   const std::int64_t give_up = clock.monotonic() + kHandOverMicros;
   for (;;) {
     auto appender = log.open_appender("payloads", settings.payloads);
-    if (appender || appender.error().kind != ErrorKind::Conflict || clock.monotonic() > give_up) return appender;
+    if (appender || appender.error().kind != ErrorKind::Conflict || clock.monotonic() > give_up)
+      return appender;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
 }
 
-ingest::EventsApi::Collaborators collaborators(log::Appender& payloads, environment::Environments& environments,
+ingest::EventsApi::Collaborators collaborators(log::Appender& payloads,
+                                               environment::Environments& environments,
                                                const Clock& clock, telemetry::Registry& registry) {
   return {.payloads = payloads,
           .clock = clock,
           .registry = registry,
           .authenticate = authenticate_with(environments),
-          .inflate = [](std::string_view gzip, std::string& out) { return http::inflate_gzip(gzip, {}, out); }};
+          .inflate = [](std::string_view gzip, std::string& out) {
+            return http::inflate_gzip(gzip, {}, out);
+          }};
 }
 
 http::Route fixed(std::string pattern, http::Handler handler) {
-  return {.method = "GET", .pattern = std::move(pattern), .body_bytes_max = 0, .handler = std::move(handler)};
+  return {.method = "GET",
+          .pattern = std::move(pattern),
+          .body_bytes_max = 0,
+          .handler = std::move(handler)};
 }
 
 }  // namespace
@@ -47,19 +55,24 @@ http::Route fixed(std::string pattern, http::Handler handler) {
 class Gateway::Parts {
  public:
   Parts(Settings settings, std::unique_ptr<log::Appender> payloads,
-        std::unique_ptr<environment::Environments> environments, const Clock& clock, telemetry::Registry& registry)
+        std::unique_ptr<environment::Environments> environments, const Clock& clock,
+        telemetry::Registry& registry)
       : payloads_(std::move(payloads)),
         environments_(std::move(environments)),
-        events_api_({.partitions = settings.payloads.partitions, .gateway_id = settings.gateway_id, .limits = {}},
+        events_api_({.partitions = settings.payloads.partitions,
+                     .gateway_id = settings.gateway_id,
+                     .limits = {}},
                     collaborators(*payloads_, *environments_, clock, registry)),
         server_side_({}, *environments_, clock, registry),
         to_control_({.socket_path = settings.control_socket}, registry),
         settings_(std::move(settings)) {}
 
   Result<void> listen(const Clock& clock, telemetry::Registry& registry) {
-    FS_TRY(server_, http::Server::start(
-                        {.name = "public", .listen = settings_.listen, .shards = settings_.shards, .limits = settings_.limits},
-                        routes(), clock, registry));
+    FS_TRY(server_, http::Server::start({.name = "public",
+                                         .listen = settings_.listen,
+                                         .shards = settings_.shards,
+                                         .limits = settings_.limits},
+                                        routes(), clock, registry));
     return {};
   }
 
@@ -118,13 +131,14 @@ class Gateway::Parts {
 Gateway::Gateway(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Gateway::~Gateway() = default;
 
-Result<std::unique_ptr<Gateway>> Gateway::start(Settings settings, log::Log& log, io::FileSystem& files,
-                                                const Clock& clock, telemetry::Registry& registry) {
+Result<std::unique_ptr<Gateway>> Gateway::start(Settings settings, log::Log& log,
+                                                io::FileSystem& files, const Clock& clock,
+                                                telemetry::Registry& registry) {
   FS_TRY(auto payloads, open_payloads(settings, log, clock));
-  FS_TRY(auto environments,
-         environment::Environments::start({.state_path = settings.state_path}, log, files, clock, registry));
-  auto parts =
-      std::make_unique<Parts>(std::move(settings), std::move(payloads), std::move(environments), clock, registry);
+  FS_TRY(auto environments, environment::Environments::start({.state_path = settings.state_path},
+                                                             log, files, clock, registry));
+  auto parts = std::make_unique<Parts>(std::move(settings), std::move(payloads),
+                                       std::move(environments), clock, registry);
   FS_TRY(parts->listen(clock, registry));
   return std::unique_ptr<Gateway>(new Gateway(std::move(parts)));
 }

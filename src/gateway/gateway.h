@@ -1,5 +1,5 @@
-// The role `gateway`: the front door.  Delivers flags, accepts events, forwards people to control.  It depends on
-// the log and on its own saved configuration, and on nothing else.
+// The role `gateway`: the front door.  Delivers flags, accepts events, forwards people to control.
+// It depends on the log and on its own saved configuration, and on nothing else.
 #pragma once
 
 #include <chrono>
@@ -27,10 +27,11 @@ struct Settings {
 
 class Gateway {
  public:
-  // Takes ownership of the topic `payloads` (waits up to 5 s for a gateway that is going), then listens.  All
-  // arguments must outlive it.
-  static Result<std::unique_ptr<Gateway>> start(Settings settings, log::Log& log, io::FileSystem& files,
-                                                const Clock& clock, telemetry::Registry& registry);
+  // Takes ownership of the topic `payloads` (waits up to 5 s for a gateway that is going), then
+  // listens.  All arguments must outlive it.
+  static Result<std::unique_ptr<Gateway>> start(Settings settings, log::Log& log,
+                                                io::FileSystem& files, const Clock& clock,
+                                                telemetry::Registry& registry);
   ~Gateway();
 
   // With the real port.

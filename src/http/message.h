@@ -1,4 +1,5 @@
-// What a handler sees of an HTTP request and what it answers: plain data, no sockets, no third-party types.
+// What a handler sees of an HTTP request and what it answers: plain data, no sockets, no
+// third-party types.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,9 @@ struct Header {
 // In the order received or to be sent.  Names compare without case.
 class Headers {
  public:
-  void add(std::string name, std::string value) { all_.push_back({std::move(name), std::move(value)}); }
+  void add(std::string name, std::string value) {
+    all_.push_back({std::move(name), std::move(value)});
+  }
   // The first of that name; nullopt if there is none.
   std::optional<std::string_view> find(std::string_view name) const;
   const std::vector<Header>& all() const { return all_; }
@@ -34,13 +37,14 @@ class Headers {
 
 struct Request {
   std::string method;
-  std::string target;            // as received: path and query, percent-encoded
-  std::string path;              // percent-decoded, a run of '/' at its front made one
-  std::string query;             // what follows '?', as received
+  std::string target;  // as received: path and query, percent-encoded
+  std::string path;    // percent-decoded, a run of '/' at its front made one
+  std::string query;   // what follows '?', as received
   Headers headers;
-  std::string body;              // whole and unchunked; its size is within the route's limit
-  std::string client_address;    // textual IP address; empty on a Unix socket
-  std::vector<std::string> captures;  // what the route's {placeholders} matched, percent-decoded, in order
+  std::string body;            // whole and unchunked; its size is within the route's limit
+  std::string client_address;  // textual IP address; empty on a Unix socket
+  std::vector<std::string>
+      captures;  // what the route's {placeholders} matched, percent-decoded, in order
 
   // Percent-decoded value of the first such query parameter.
   std::optional<std::string> query_value(std::string_view name) const;
@@ -50,7 +54,8 @@ struct Request {
 class StreamWriter {
  public:
   virtual ~StreamWriter() = default;
-  // Suspends while the client does not read; Unavailable once it is gone, too slow or the server drains.
+  // Suspends while the client does not read; Unavailable once it is gone, too slow or the server
+  // drains.
   virtual io::Task<Result<void>> write(std::string_view bytes) = 0;
   // Suspends until the client closes or the server drains.  At most one at a time.
   virtual io::Task<void> until_closed() = 0;
@@ -58,18 +63,20 @@ class StreamWriter {
 
 struct Response {
   int status = 200;
-  Headers headers;               // Date, Content-Length and Connection are the server's
+  Headers headers;  // Date, Content-Length and Connection are the server's
   std::string body;
   std::shared_ptr<const std::string> shared_body;  // instead of `body`, for what many clients get
-  // If set, the body is what this writes, sent chunked until it returns; the header block goes out at once.
+  // If set, the body is what this writes, sent chunked until it returns; the header block goes out
+  // at once.
   std::move_only_function<io::Task<void>(StreamWriter&)> stream;
 };
 
 using Handler = std::function<io::Task<Response>(Request&)>;
 
-// The one error shape: {"code":"not_found","message":"..."} with the status of the kind (InvalidArgument 400,
-// Unauthenticated 401, PermissionDenied 403, NotFound 404, Conflict 409, TooLarge 413, ResourceExhausted 429,
-// Unavailable and Indeterminate 503 with Retry-After, DataLoss 500).
+// The one error shape: {"code":"not_found","message":"..."} with the status of the kind
+// (InvalidArgument 400, Unauthenticated 401, PermissionDenied 403, NotFound 404, Conflict 409,
+// TooLarge 413, ResourceExhausted 429, Unavailable and Indeterminate 503 with Retry-After, DataLoss
+// 500).
 Response error_response(const Error& error);
 Response json_response(int status, std::string json);
 

@@ -1,5 +1,6 @@
-// The HTTP/1.1 server: one thread with one io_context and one SO_REUSEPORT acceptor per shard (a Unix socket has
-// one shard), keep-alive, chunked bodies, streams with backpressure, limits on every dimension, graceful drain.
+// The HTTP/1.1 server: one thread with one io_context and one SO_REUSEPORT acceptor per shard (a
+// Unix socket has one shard), keep-alive, chunked bodies, streams with backpressure, limits on
+// every dimension, graceful drain.
 //
 // What it refuses, and with which status: docs/protocols/http.md.
 #pragma once
@@ -19,32 +20,37 @@
 namespace flagstream::http {
 
 struct Limits {
-  std::size_t request_line_bytes_max = 64 << 10;  // method, target and version: contexts travel in paths
-  std::size_t header_bytes_max = 32 << 10;        // all fields together
+  std::size_t request_line_bytes_max =
+      64 << 10;                             // method, target and version: contexts travel in paths
+  std::size_t header_bytes_max = 32 << 10;  // all fields together
   std::size_t header_count_max = 100;
-  std::size_t connections_max = 10'000;           // of all shards; over it the oldest idle one goes, else 503
+  std::size_t connections_max =
+      10'000;  // of all shards; over it the oldest idle one goes, else 503
   std::size_t body_bytes_in_flight_max = 512u << 20;  // of all connections together; over it 503
-  std::chrono::milliseconds header_deadline{10'000};  // from the first byte of a request to its last header
-  std::chrono::milliseconds body_deadline{60'000};    // for the whole body
-  std::chrono::milliseconds idle_timeout{75'000};     // between requests
-  std::chrono::milliseconds write_timeout{20'000};    // without progress, of an answer or a stream
-  int stream_send_buffer_bytes = 256 << 10;           // SO_SNDBUF of a connection once it streams
+  std::chrono::milliseconds header_deadline{
+      10'000};  // from the first byte of a request to its last header
+  std::chrono::milliseconds body_deadline{60'000};  // for the whole body
+  std::chrono::milliseconds idle_timeout{75'000};   // between requests
+  std::chrono::milliseconds write_timeout{20'000};  // without progress, of an answer or a stream
+  int stream_send_buffer_bytes = 256 << 10;         // SO_SNDBUF of a connection once it streams
 };
 
-// `pattern` is matched segment by segment: "/bulk", "/events/bulk/{env}"; a last segment "*" takes any rest, also an
-// empty one.  More exact patterns win.  A known path with another method gets 405, an unknown path 404.
+// `pattern` is matched segment by segment: "/bulk", "/events/bulk/{env}"; a last segment "*" takes
+// any rest, also an empty one.  More exact patterns win.  A known path with another method gets
+// 405, an unknown path 404.
 struct Route {
-  std::string method;                   // "*": any
+  std::string method;  // "*": any
   std::string pattern;
   std::size_t body_bytes_max = 64 << 10;
-  Handler handler;                      // called on any shard; runs as a coroutine of that shard
-  // Completes answers that the server itself gives on this route (413, 408, 503 ...), such as CORS headers; may be empty.
+  Handler handler;  // called on any shard; runs as a coroutine of that shard
+  // Completes answers that the server itself gives on this route (413, 408, 503 ...), such as CORS
+  // headers; may be empty.
   std::function<void(const Request&, Response&)> complete_error = {};
 };
 
 struct ServerSettings {
-  std::string name = "http";            // label `server` of its metrics: "public", "admin", "control"
-  std::string listen;                   // "127.0.0.1:8080", port 0 for a free one, "[::1]:80", or "unix:/path"
+  std::string name = "http";  // label `server` of its metrics: "public", "admin", "control"
+  std::string listen;  // "127.0.0.1:8080", port 0 for a free one, "[::1]:80", or "unix:/path"
   std::uint32_t shards = 1;
   Limits limits;
 };
@@ -53,15 +59,15 @@ struct ServerSettings {
 class Server {
  public:
   // Conflict: the address is taken.  A Unix socket left by a dead process is replaced.
-  static Result<std::unique_ptr<Server>> start(ServerSettings settings, std::vector<Route> routes, const Clock& clock,
-                                               telemetry::Registry& registry);
+  static Result<std::unique_ptr<Server>> start(ServerSettings settings, std::vector<Route> routes,
+                                               const Clock& clock, telemetry::Registry& registry);
   // stop() if it was not called.
   ~Server();
 
   // "127.0.0.1:43121" with the real port, or "unix:/path".
   const std::string& address() const;
-  // Stops accepting, lets requests in flight finish until `patience` has passed, ends streams (spread over half of
-  // it), closes the rest, joins the threads.
+  // Stops accepting, lets requests in flight finish until `patience` has passed, ends streams
+  // (spread over half of it), closes the rest, joins the threads.
   void stop(std::chrono::milliseconds patience);
 
  private:

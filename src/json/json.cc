@@ -1,9 +1,10 @@
 #include "json/json.h"
 
 #include <array>
-#include <boost/json/parse.hpp>
 #include <charconv>
 #include <cmath>
+
+#include <boost/json/parse.hpp>
 
 namespace flagstream::json {
 namespace {
@@ -17,8 +18,9 @@ void append_number(std::string& out, double number) {
   }
   std::array<char, 32> text;
   const bool is_whole = std::abs(number) < kWholeBelow && number == std::trunc(number);
-  const auto done = is_whole ? std::to_chars(text.begin(), text.end(), static_cast<std::int64_t>(number))
-                             : std::to_chars(text.begin(), text.end(), number);
+  const auto done = is_whole
+                        ? std::to_chars(text.begin(), text.end(), static_cast<std::int64_t>(number))
+                        : std::to_chars(text.begin(), text.end(), number);
   out.append(text.begin(), done.ptr);
 }
 
@@ -101,7 +103,8 @@ Result<Value> parse(std::string_view text) {
   boost::system::error_code error;
   Value value = boost::json::parse(text, error, {}, options);
   if (error) return fail(ErrorKind::InvalidArgument, "not JSON: " + error.message());
-  if (!is_finite(value)) return fail(ErrorKind::InvalidArgument, "not JSON: a number is out of range");
+  if (!is_finite(value))
+    return fail(ErrorKind::InvalidArgument, "not JSON: a number is out of range");
   return value;
 }
 

@@ -1,8 +1,8 @@
 #include "json/json.h"
 
-#include <gtest/gtest.h>
-
 #include <limits>
+
+#include <gtest/gtest.h>
 
 namespace flagstream::json {
 namespace {
@@ -14,7 +14,8 @@ std::string again(std::string_view text) {
 
 // Expected texts: what JSON.stringify(JSON.parse(text)) gives in JavaScript.
 TEST(Json, NumbersAreWrittenAsJavaScriptWritesThem) {
-  EXPECT_EQ(again("[1.5,1.0,100.0,-0.5,9007199254740991,0.1]"), "[1.5,1,100,-0.5,9007199254740991,0.1]");
+  EXPECT_EQ(again("[1.5,1.0,100.0,-0.5,9007199254740991,0.1]"),
+            "[1.5,1,100,-0.5,9007199254740991,0.1]");
   EXPECT_EQ(again("18446744073709551615"), "18446744073709551615");
 }
 
@@ -27,7 +28,8 @@ TEST(Json, TextIsEscapedOnlyWhereItMustBe) {
 }
 
 TEST(Json, WhatIsNoDocumentIsRefused) {
-  for (const char* text : {"", "nul", "[1,]", "{} {}", "{\"a\":1e400}", "[-1e999]", "\"\xff\"", "'a'"}) {
+  for (const char* text :
+       {"", "nul", "[1,]", "{} {}", "{\"a\":1e400}", "[-1e999]", "\"\xff\"", "'a'"}) {
     const auto value = parse(text);
     ASSERT_FALSE(value) << text;
     EXPECT_EQ(value.error().kind, ErrorKind::InvalidArgument);

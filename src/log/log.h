@@ -1,8 +1,8 @@
 // The durable log: what every role hands its records to the next one through.
 //
-// A topic is an ordered set of partitions; records of one partition are totally ordered and numbered densely
-// from 0 (their offset).  A producer's batch is one frame: it is stored and read whole or not at all.
-// Positions compare only within one log id.
+// A topic is an ordered set of partitions; records of one partition are totally ordered and
+// numbered densely from 0 (their offset).  A producer's batch is one frame: it is stored and read
+// whole or not at all. Positions compare only within one log id.
 //
 // Backends: local (local_log.h), later Kafka.
 #pragma once
@@ -25,8 +25,8 @@ namespace flagstream::log {
 using Partition = std::uint32_t;
 using Offset = std::uint64_t;
 
-// The first byte of every record in every topic, the second being the version of that kind's layout (1).
-// Readers skip and count kinds that they do not know.
+// The first byte of every record in every topic, the second being the version of that kind's layout
+// (1). Readers skip and count kinds that they do not know.
 enum class RecordKind : std::uint8_t {
   Payload = 1,  // events/payload.h
   Tick = 2,     // no contents: time passes in an idle partition
@@ -58,9 +58,9 @@ struct Appended {
 // The only writer of a topic.  Thread-safe.
 class Appender {
  public:
-  // Called once the batch is durable, or has failed; on the committer's thread, so it must be short and must
-  // not block.  Errors: ResourceExhausted (queue or disk full: retry later), TooLarge, Unavailable (the
-  // writer is poisoned or closed), Indeterminate (it may have been stored).
+  // Called once the batch is durable, or has failed; on the committer's thread, so it must be short
+  // and must not block.  Errors: ResourceExhausted (queue or disk full: retry later), TooLarge,
+  // Unavailable (the writer is poisoned or closed), Indeterminate (it may have been stored).
   using Completion = std::move_only_function<void(Result<Appended>)>;
 
   virtual ~Appender() = default;  // completes or fails everything first
@@ -84,7 +84,8 @@ struct Fetched {
   enum class Status {
     Frames,       // `frames` holds at least one
     End,          // nothing below the durable watermark until the deadline
-    OutOfRange,   // `partition` wants an offset that retention has deleted; `next_offset` is the first kept
+    OutOfRange,   // `partition` wants an offset that retention has deleted; `next_offset` is the
+                  // first kept
     Quarantined,  // damage: the offsets of `partition` up to `next_offset` cannot be read
   };
   Status status = Status::End;
@@ -97,9 +98,9 @@ struct Fetched {
 class Reader {
  public:
   virtual ~Reader() = default;
-  // Waits at most `deadline` for records below the durable watermark; `bytes_max` bounds what one call
-  // returns (at least one frame comes).  After OutOfRange or Quarantined nothing more comes from that
-  // partition until skip_to().
+  // Waits at most `deadline` for records below the durable watermark; `bytes_max` bounds what one
+  // call returns (at least one frame comes).  After OutOfRange or Quarantined nothing more comes
+  // from that partition until skip_to().
   virtual Result<Fetched> next(std::size_t bytes_max, std::chrono::milliseconds deadline) = 0;
   virtual void skip_to(Partition partition, Offset offset) = 0;
   // Makes a waiting next() return End now.  Any thread.
@@ -112,10 +113,10 @@ struct Start {
 };
 
 struct PartitionRange {
-  Offset begin = 0;          // first offset kept
-  Offset end = 0;            // one past the last durable record
-  Offset data_end = 0;       // one past the last durable record that is no tick: ticks count in no lag
-  MicrosUtc last_append = 0; // append time of that record; 0 if there is none
+  Offset begin = 0;     // first offset kept
+  Offset end = 0;       // one past the last durable record
+  Offset data_end = 0;  // one past the last durable record that is no tick: ticks count in no lag
+  MicrosUtc last_append = 0;  // append time of that record; 0 if there is none
 };
 
 struct TopicInfo {
@@ -124,26 +125,30 @@ struct TopicInfo {
 };
 
 struct TopicOptions {
-  Partition partitions = 16;                        // fixed when the topic is made
-  std::chrono::microseconds retention{0};           // 0: for ever
-  std::uint64_t retention_bytes = 0;                // 0: no bound by size
-  bool ticks = false;                               // the writer appends a tick to each idle partition: each second
-                                                    // for a minute after its last record, then each 10 s
-  bool leave_reserve = false;                       // refuse appends while the disk is down to the log's reserve
+  Partition partitions = 16;               // fixed when the topic is made
+  std::chrono::microseconds retention{0};  // 0: for ever
+  std::uint64_t retention_bytes = 0;       // 0: no bound by size
+  bool ticks = false;          // the writer appends a tick to each idle partition: each second
+                               // for a minute after its last record, then each 10 s
+  bool leave_reserve = false;  // refuse appends while the disk is down to the log's reserve
 };
 
 // A store of topics.  Thread-safe.
 class Log {
  public:
   virtual ~Log() = default;
-  // Makes the topic if it does not exist, takes its ownership (Conflict if another process has it) and
-  // recovers it.
-  virtual Result<std::unique_ptr<Appender>> open_appender(const std::string& topic, const TopicOptions& options) = 0;
-  // NotFound while the topic does not exist.  Conflict when `log_id` (zero: any) is not the topic's.
-  virtual Result<std::unique_ptr<Reader>> open_reader(const std::string& topic, Id128 log_id, std::span<const Start> starts) = 0;
+  // Makes the topic if it does not exist, takes its ownership (Conflict if another process has it)
+  // and recovers it.
+  virtual Result<std::unique_ptr<Appender>> open_appender(const std::string& topic,
+                                                          const TopicOptions& options) = 0;
+  // NotFound while the topic does not exist.  Conflict when `log_id` (zero: any) is not the
+  // topic's.
+  virtual Result<std::unique_ptr<Reader>> open_reader(const std::string& topic, Id128 log_id,
+                                                      std::span<const Start> starts) = 0;
   virtual Result<TopicInfo> info(const std::string& topic) = 0;
   // The first offset whose append time is at or after `time`; the end if there is none.
-  virtual Result<Offset> position_at(const std::string& topic, Partition partition, MicrosUtc time) = 0;
+  virtual Result<Offset> position_at(const std::string& topic, Partition partition,
+                                     MicrosUtc time) = 0;
 };
 
 }  // namespace flagstream::log

@@ -1,12 +1,15 @@
-// Runs stages over the log: one Runner per process, its worker threads share the partitions of every stage.
+// Runs stages over the log: one Runner per process, its worker threads share the partitions of
+// every stage.
 //
-// Per (stage, partition): read frames, fold, append outputs in source order, publish about every 250 ms, and at a
-// trigger (time, input bytes, dirty bytes) cut a checkpoint: publish, wait until every output of the inputs before
-// the cut is durable, write the changed entries with the input position in one synced batch.  A crash anywhere
-// resumes from the last checkpoint; readers of the outputs drop repeats by source.
+// Per (stage, partition): read frames, fold, append outputs in source order, publish about every
+// 250 ms, and at a trigger (time, input bytes, dirty bytes) cut a checkpoint: publish, wait until
+// every output of the inputs before the cut is durable, write the changed entries with the input
+// position in one synced batch.  A crash anywhere resumes from the last checkpoint; readers of the
+// outputs drop repeats by source.
 //
-// Poison records: docs/architecture.md.  A handler of fatal signals notes (stage, partition, offset) of the folding
-// thread; at the third note of a record its fold gets pass_over() instead of fold().
+// Poison records: docs/architecture.md.  A handler of fatal signals notes (stage, partition,
+// offset) of the folding thread; at the third note of a record its fold gets pass_over() instead of
+// fold().
 #pragma once
 
 #include <chrono>
@@ -40,8 +43,9 @@ struct RunnerSettings {
 class Runner {
  public:
   // Waits for the input topics to exist.  `stages`, `log`, `clock`, `registry` must outlive it.
-  static Result<std::unique_ptr<Runner>> start(RunnerSettings settings, std::vector<Stage*> stages, log::Log& log,
-                                               const Clock& clock, telemetry::Registry& registry);
+  static Result<std::unique_ptr<Runner>> start(RunnerSettings settings, std::vector<Stage*> stages,
+                                               log::Log& log, const Clock& clock,
+                                               telemetry::Registry& registry);
   // stop() if it was not called.
   ~Runner();
 

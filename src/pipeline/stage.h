@@ -1,12 +1,15 @@
 // The contract between a stage and the runtime that folds it over a topic (runner.h).
 //
-//     input topic ── Reader ──▶ Fold (one per partition) ──▶ Outputs (topics), own publication (results)
+//     input topic ── Reader ──▶ Fold (one per partition) ──▶ Outputs (topics), own publication
+//     (results)
 //                                  │ changed entries at a cut
 //                                  ▼
-//                               Store (RocksDB, one per stage and partition): written by checkpoints only
+//                               Store (RocksDB, one per stage and partition): written by
+//                               checkpoints only
 //
-// A fold is deterministic given the log: no wall clock, no randomness, no iteration order of unordered containers.
-// It writes RAM only and reads its store on a miss; only what the last checkpoint holds may leave RAM.
+// A fold is deterministic given the log: no wall clock, no randomness, no iteration order of
+// unordered containers. It writes RAM only and reads its store on a miss; only what the last
+// checkpoint holds may leave RAM.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +26,8 @@
 
 namespace flagstream::pipeline {
 
-// Takes what a fold makes of the frame at hand.  Appends to a sink partition happen strictly in the order of add().
+// Takes what a fold makes of the frame at hand.  Appends to a sink partition happen strictly in the
+// order of add().
 class Outputs {
  public:
   virtual ~Outputs() = default;
@@ -44,15 +48,19 @@ class Fold {
  public:
   virtual ~Fold() = default;
 
-  // Folds one record.  An error stops the stage (DataLoss, InvalidArgument: a newer release); what is wrong with a
-  // record itself is an output (a reject), not an error.
-  virtual Result<void> fold(const RecordPlace& place, std::string_view record, Outputs& outputs) = 0;
-  // Instead of fold(), for a record that has crashed the stage three times: rejects it with reason `crash`.
-  virtual Result<void> pass_over(const RecordPlace& place, std::string_view record, Outputs& outputs) = 0;
-  // Between frames, about every 250 ms while there was input, and before every cut: publishes to a store outside
-  // (the results database).  Must be repeatable.
+  // Folds one record.  An error stops the stage (DataLoss, InvalidArgument: a newer release); what
+  // is wrong with a record itself is an output (a reject), not an error.
+  virtual Result<void> fold(const RecordPlace& place, std::string_view record,
+                            Outputs& outputs) = 0;
+  // Instead of fold(), for a record that has crashed the stage three times: rejects it with reason
+  // `crash`.
+  virtual Result<void> pass_over(const RecordPlace& place, std::string_view record,
+                                 Outputs& outputs) = 0;
+  // Between frames, about every 250 ms while there was input, and before every cut: publishes to a
+  // store outside (the results database).  Must be repeatable.
   virtual Result<void> publish() { return {}; }
-  // The cut: puts every entry changed since the last one into `changes` (copied; later changes are for the next).
+  // The cut: puts every entry changed since the last one into `changes` (copied; later changes are
+  // for the next).
   virtual void checkpoint(Changes& changes) = 0;
   // The changes of the last checkpoint() are in the store: they may leave RAM.
   virtual void checkpointed() {}
@@ -71,10 +79,11 @@ struct FoldPlace {
 class Stage {
  public:
   virtual ~Stage() = default;
-  virtual std::string name() const = 0;                  // also of its folder: data/state/NAME/PARTITION
-  virtual std::uint32_t format_version() const = 0;      // of the store's entries
-  virtual std::string input() const = 0;                 // topic
-  virtual std::vector<std::string> outputs() const = 0;  // topics, made with the input's partition count
+  virtual std::string name() const = 0;  // also of its folder: data/state/NAME/PARTITION
+  virtual std::uint32_t format_version() const = 0;  // of the store's entries
+  virtual std::string input() const = 0;             // topic
+  virtual std::vector<std::string> outputs()
+      const = 0;  // topics, made with the input's partition count
   virtual Result<std::unique_ptr<Fold>> open_fold(const FoldPlace& place) = 0;
 };
 

@@ -1,5 +1,5 @@
-// The store of one (stage, partition): RocksDB behind four calls.  Written by checkpoints only; each is one synced
-// batch that also holds the input position and the format version.
+// The store of one (stage, partition): RocksDB behind four calls.  Written by checkpoints only;
+// each is one synced batch that also holds the input position and the format version.
 #pragma once
 
 #include <cstddef>
@@ -35,9 +35,11 @@ class Changes {
 
 class Store {
  public:
-  // Makes the folder if needed.  Conflict: open elsewhere.  `prefix_bytes`: keys that share so many first bytes share
-  // a bloom filter prefix, so that may_have_prefix() can say no from memory; 0: whole keys only.
-  static Result<std::unique_ptr<Store>> open(const std::string& folder, std::size_t prefix_bytes = 0);
+  // Makes the folder if needed.  Conflict: open elsewhere.  `prefix_bytes`: keys that share so many
+  // first bytes share a bloom filter prefix, so that may_have_prefix() can say no from memory; 0:
+  // whole keys only.
+  static Result<std::unique_ptr<Store>> open(const std::string& folder,
+                                             std::size_t prefix_bytes = 0);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -47,8 +49,9 @@ class Store {
   // False: certainly not there, told from filters in memory.
   bool may_contain(std::string_view key) const;
   // Every entry whose key begins with `prefix`, in order, until `visit` returns false.
-  Result<void> scan(std::string_view prefix,
-                    const std::function<bool(std::string_view key, std::string_view value)>& visit) const;
+  Result<void> scan(
+      std::string_view prefix,
+      const std::function<bool(std::string_view key, std::string_view value)>& visit) const;
   // Synced: survives power loss once it returns.
   Result<void> write(const Changes& changes);
 
