@@ -1,0 +1,65 @@
+// A disk in memory that can lose power: what was not synced survives sector by sector as chance has
+// it.  For tests.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "io/file_system.h"
+
+namespace flagstream::io {
+
+// Not thread-safe across crash(); otherwise one thread at a time, too: tests that use it drive
+// everything themselves.
+class MemoryFileSystem final : public FileSystem {
+ public:
+  static constexpr std::size_t kSectorBytes = 512;
+
+  MemoryFileSystem();
+  ~MemoryFileSystem() override;
+
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override;
+  Result<void> rename(const std::string& from, const std::string& to) override;
+  Result<void> link(const std::string& from, const std::string& to) override;
+  Result<void> remove(const std::string& path) override;
+  Result<void> make_folder(const std::string& path) override;
+  Result<std::vector<std::string>> list(const std::string& folder) override;
+  Result<void> sync_folder(const std::string& path) override;
+  Result<std::uint64_t> free_bytes(const std::string& path) override;
+
+  // The disk as it may be found after a power failure now: of what was not synced each sector is
+  // there or not, and of the changes of names in each folder a prefix is.  This disk goes on
+  // unchanged.
+  std::unique_ptr<MemoryFileSystem> crash(std::mt19937_64& random) const;
+
+  // Called before each operation that changes the disk or makes a change durable.
+  std::function<void()> before_change;
+  // The next sync of a file fails with EIO, and what it should have synced counts as not synced for
+  // ever.
+  bool fail_next_sync = false;
+  // Bytes of all files together; writes beyond it fail with ENOSPC.
+  std::uint64_t capacity = UINT64_MAX;
+
+ private:
+  struct Inode;
+  class MemoryFile;
+  struct NameChange {
+    std::string folder;
+    std::string path;
+    std::shared_ptr<Inode> inode;  // null: the name goes
+  };
+  using Names = std::map<std::string, std::shared_ptr<Inode>>;
+
+  void change(const std::string& path, std::shared_ptr<Inode> inode);
+  void about_to_change();
+
+  Names names_;
+  Names durable_names_;
+  std::vector<NameChange> changes_;
+};
+
+}  // namespace flagstream::io

@@ -1,0 +1,201 @@
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <filesystem>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "io/file_system.h"
+
+namespace flagstream::io {
+namespace {
+
+constexpr std::size_t kPartsPerWrite = 256;
+
+std::unexpected<Error> failed(std::string_view operation, const std::string& path) {
+  return fail(error_from_errno(errno, std::string(operation) + " " + path));
+}
+
+class PosixFile final : public File {
+ public:
+  PosixFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  ~PosixFile() override { ::close(fd_); }
+  PosixFile(const PosixFile&) = delete;
+  PosixFile& operator=(const PosixFile&) = delete;
+
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) const override {
+    std::size_t done = 0;
+    while (done < out.size()) {
+      const ssize_t got =
+          ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return failed("read", path_);
+      if (got == 0) break;
+      done += static_cast<std::size_t>(got);
+    }
+    return done;
+  }
+
+  Result<void> write_at(std::uint64_t offset, std::span<const std::string_view> parts) override {
+    while (!parts.empty()) {
+      const auto now = parts.first(std::min(parts.size(), kPartsPerWrite));
+      std::array<iovec, kPartsPerWrite> vectors;
+      std::size_t bytes = 0;
+      for (std::size_t i = 0; i < now.size(); ++i) {
+        vectors[i] = {const_cast<char*>(now[i].data()), now[i].size()};
+        bytes += now[i].size();
+      }
+      FS_TRY(write_all(std::span(vectors).first(now.size()), offset, bytes));
+      offset += bytes;
+      parts = parts.subspan(now.size());
+    }
+    return {};
+  }
+
+  Result<void> sync() override {
+    if (::fdatasync(fd_) != 0) return failed("sync", path_);
+    return {};
+  }
+
+  Result<void> truncate(std::uint64_t size) override {
+    if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) return failed("truncate", path_);
+    return {};
+  }
+
+  Result<std::uint64_t> size() const override {
+    struct stat about{};
+    if (::fstat(fd_, &about) != 0) return failed("stat", path_);
+    return static_cast<std::uint64_t>(about.st_size);
+  }
+
+  Result<void> lock_exclusive() override {
+    if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return {};
+    if (errno == EWOULDBLOCK) return fail(ErrorKind::Conflict, path_ + " is locked");
+    return failed("lock", path_);
+  }
+
+ private:
+  Result<void> write_all(std::span<iovec> vectors, std::uint64_t offset, std::size_t bytes) {
+    while (bytes > 0) {
+      const ssize_t put = ::pwritev(fd_, vectors.data(), static_cast<int>(vectors.size()),
+                                    static_cast<off_t>(offset));
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0) return failed("write", path_);
+      if (put == 0) return fail(ErrorKind::Unavailable, "write " + path_ + ": nothing was taken");
+      auto left = static_cast<std::size_t>(put);
+      offset += left;
+      bytes -= left;
+      while (left > 0 && left >= vectors.front().iov_len) {
+        left -= vectors.front().iov_len;
+        vectors = vectors.subspan(1);
+      }
+      if (left > 0) {
+        vectors.front().iov_base = static_cast<char*>(vectors.front().iov_base) + left;
+        vectors.front().iov_len -= left;
+      }
+      while (!vectors.empty() && vectors.front().iov_len == 0) vectors = vectors.subspan(1);
+    }
+    return {};
+  }
+
+  int fd_;
+  std::string path_;
+};
+
+int flags_of(OpenMode mode) {
+  switch (mode) {
+    case OpenMode::Read:
+      return O_RDONLY;
+    case OpenMode::ReadWrite:
+      return O_RDWR;
+    case OpenMode::Create:
+      return O_RDWR | O_CREAT;
+    case OpenMode::CreateNew:
+      return O_RDWR | O_CREAT | O_EXCL;
+  }
+  std::unreachable();
+}
+
+class PosixFileSystem final : public FileSystem {
+ public:
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    const int fd = ::open(path.c_str(), flags_of(mode) | O_CLOEXEC | O_NONBLOCK, 0640);
+    if (fd < 0) return failed("open", path);
+    struct stat about{};
+    // Neither a folder nor a pipe that somebody put in the file's place.
+    if (::fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
+      ::close(fd);
+      return fail(ErrorKind::InvalidArgument, path + " is no regular file");
+    }
+    return std::make_unique<PosixFile>(fd, path);
+  }
+
+  Result<void> rename(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) return failed("rename to", to);
+    return {};
+  }
+
+  Result<void> link(const std::string& from, const std::string& to) override {
+    if (::link(from.c_str(), to.c_str()) != 0) return failed("link", to);
+    return {};
+  }
+
+  Result<void> remove(const std::string& path) override {
+    if (::unlink(path.c_str()) != 0) return failed("remove", path);
+    return {};
+  }
+
+  Result<void> make_folder(const std::string& path) override {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error) return fail(error_from_errno(error.value(), "make folder " + path));
+    return {};
+  }
+
+  Result<std::vector<std::string>> list(const std::string& folder) override {
+    DIR* entries = ::opendir(folder.c_str());
+    if (entries == nullptr) return failed("list", folder);
+    std::vector<std::string> names;
+    errno = 0;
+    while (const dirent* entry = ::readdir(entries)) {
+      const std::string_view name(entry->d_name);
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
+    const int error = errno;
+    ::closedir(entries);
+    if (error != 0) return fail(error_from_errno(error, "list " + folder));
+    std::ranges::sort(names);
+    return names;
+  }
+
+  Result<void> sync_folder(const std::string& path) override {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return failed("open", path);
+    const int status = ::fsync(fd) == 0 ? 0 : errno;
+    ::close(fd);
+    if (status != 0) return fail(error_from_errno(status, "sync folder " + path));
+    return {};
+  }
+
+  Result<std::uint64_t> free_bytes(const std::string& path) override {
+    struct statvfs about{};
+    if (::statvfs(path.c_str(), &about) != 0) return failed("free space of", path);
+    return static_cast<std::uint64_t>(about.f_bavail) * about.f_frsize;
+  }
+};
+
+}  // namespace
+
+FileSystem& posix_file_system() {
+  static PosixFileSystem files;
+  return files;
+}
+
+}  // namespace flagstream::io

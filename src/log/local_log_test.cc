@@ -1,0 +1,337 @@
+#include "log/local_log.h"
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "log/local_reader.h"
+#include "log/topic_writer.h"
+
+namespace flagstream::log {
+namespace {
+
+constexpr std::uint64_t kSegmentBytes = 32 << 10;
+
+class LocalLogTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = testing::TempDir() + "local_log_" + std::to_string(::getpid()) + "_" +
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(folder_);
+    open();
+  }
+  void TearDown() override {
+    log_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  void open() {
+    log_ = open_local_log({.folder = folder_, .segment_bytes = kSegmentBytes, .pool_segments = 1},
+                          io::posix_file_system(), clock_, registry_);
+  }
+  std::unique_ptr<Appender> appender(TopicOptions options = {.partitions = 2}) {
+    auto opened = log_->open_appender("t", options);
+    if (!opened) ADD_FAILURE() << opened.error().what;
+    return opened ? *std::move(opened) : nullptr;
+  }
+  Appended append(Appender& to, Partition partition, std::vector<std::string> records) {
+    Batch batch;
+    for (const std::string& each : records) batch.add({each});
+    const auto done = to.append_and_wait(partition, std::move(batch));
+    if (!done) ADD_FAILURE() << done.error().what;
+    return done ? *done : Appended{};
+  }
+  std::unique_ptr<Reader> reader(std::vector<Start> starts) {
+    auto opened = log_->open_reader("t", Id128{}, starts);
+    if (!opened) ADD_FAILURE() << opened.error().what;
+    return opened ? *std::move(opened) : nullptr;
+  }
+  // "partition:offset=record" of everything that is there, and "partition!status>offset" for
+  // reports.
+  std::vector<std::string> all(Reader& from) {
+    std::vector<std::string> out;
+    for (;;) {
+      const auto fetched = from.next(1 << 20, std::chrono::milliseconds(0));
+      if (!fetched) {
+        out.push_back("error: " + fetched.error().what);
+        return out;
+      }
+      switch (fetched->status) {
+        case Fetched::Status::End:
+          return out;
+        case Fetched::Status::Frames:
+          for (const Frame& frame : fetched->frames) {
+            for (std::size_t i = 0; i < frame.records.size(); ++i)
+              out.push_back(std::to_string(frame.partition) + ":" +
+                            std::to_string(frame.base_offset + i) + "=" +
+                            std::string(frame.records[i].substr(0, 8)));
+          }
+          break;
+        case Fetched::Status::OutOfRange:
+        case Fetched::Status::Quarantined:
+          out.push_back(std::to_string(fetched->partition) +
+                        (fetched->status == Fetched::Status::OutOfRange ? "!range>" : "!damage>") +
+                        std::to_string(fetched->next_offset));
+          from.skip_to(fetched->partition, fetched->next_offset);
+      }
+    }
+  }
+  std::string file(std::uint64_t sequence) const { return segment_path(folder_ + "/t", sequence); }
+  std::string contents(const std::string& path) { return *io::posix_file_system().read_file(path); }
+  void overwrite(const std::string& path, std::uint64_t at, std::string_view bytes) {
+    const auto opened = io::posix_file_system().open(path, io::OpenMode::ReadWrite);
+    const std::string_view parts[] = {bytes};
+    ASSERT_TRUE((*opened)->write_at(at, parts));
+  }
+
+  std::string folder_;
+  FakeClock clock_{1'700'000'000'000'000};
+  telemetry::Registry registry_;
+  std::unique_ptr<Log> log_;
+};
+
+using Lines = std::vector<std::string>;
+
+TEST_F(LocalLogTest, OffsetsAreDenseInEachPartitionAndReadersSeeWhatWasAcknowledged) {
+  const auto to = appender();
+  EXPECT_EQ(append(*to, 0, {"a", "b"}).first_offset, 0u);
+  EXPECT_EQ(append(*to, 1, {"c"}).first_offset, 0u);
+  EXPECT_EQ(append(*to, 0, {"d"}).first_offset, 2u);
+  EXPECT_EQ(all(*reader({{0, 0}, {1, 0}})), (Lines{"0:0=a", "0:1=b", "1:0=c", "0:2=d"}));
+  EXPECT_EQ(all(*reader({{0, 1}})), (Lines{"0:1=b", "0:2=d"}));
+  EXPECT_EQ(all(*reader({{0, 3}})), Lines{});
+}
+
+TEST_F(LocalLogTest, AReaderFollowsWhatIsAppendedLater) {
+  const auto to = appender();
+  const auto from = reader({{0, 0}});
+  EXPECT_EQ(all(*from), Lines{});
+  append(*to, 0, {"a"});
+  EXPECT_EQ(all(*from), Lines{"0:0=a"});
+  append(*to, 0, {"b"});
+  EXPECT_EQ(all(*from), Lines{"0:1=b"});
+}
+
+TEST_F(LocalLogTest, ARestartContinuesWhereItStoppedAndTheLogIdStays) {
+  append(*appender(), 0, {"a"});
+  const Id128 before = log_->info("t")->log_id;
+  append(*appender(), 0, {"b"});
+  EXPECT_EQ(log_->info("t")->log_id, before);
+  EXPECT_EQ(log_->info("t")->partitions[0].end, 2u);
+  EXPECT_EQ(all(*reader({{0, 0}})), (Lines{"0:0=a", "0:1=b"}));
+}
+
+TEST_F(LocalLogTest, OneWriterAtATime) {
+  const auto first = appender();
+  EXPECT_EQ(log_->open_appender("t", {.partitions = 2}).error().kind, ErrorKind::Conflict);
+}
+
+TEST_F(LocalLogTest, ThePartitionCountNeverChanges) {
+  append(*appender(), 0, {"a"});
+  EXPECT_EQ(log_->open_appender("t", {.partitions = 3}).error().kind, ErrorKind::InvalidArgument);
+}
+
+TEST_F(LocalLogTest, APositionOfAnotherLogIsRefused) {
+  append(*appender(), 0, {"a"});
+  const Start start{0, 0};
+  EXPECT_EQ(log_->open_reader("t", Id128{1, 2}, std::span(&start, 1)).error().kind,
+            ErrorKind::Conflict);
+  EXPECT_EQ(log_->open_reader("nothing", Id128{}, std::span(&start, 1)).error().kind,
+            ErrorKind::NotFound);
+}
+
+TEST_F(LocalLogTest, SegmentsRollAndAreReadThrough) {
+  const auto to = appender();
+  Lines expected;
+  for (int i = 0; i < 100; ++i) {
+    append(*to, 0, {std::to_string(i) + std::string(3000, ' ')});
+    expected.push_back("0:" + std::to_string(i) + "=" +
+                       (std::to_string(i) + std::string(8, ' ')).substr(0, 8));
+  }
+  EXPECT_TRUE(std::filesystem::exists(file(5)));
+  EXPECT_EQ(all(*reader({{0, 0}})), expected);
+  EXPECT_EQ(all(*reader({{0, 98}})), (Lines(expected.begin() + 98, expected.end())));
+}
+
+TEST_F(LocalLogTest, AFrameLargerThanASegmentGetsAFileOfItsOwn) {
+  const auto to = appender();
+  append(*to, 0, {"a"});
+  append(*to, 1, {std::string(5 * kSegmentBytes, 'x')});
+  append(*to, 0, {"b"});
+  EXPECT_EQ(all(*reader({{0, 0}, {1, 0}})), (Lines{"0:0=a", "1:0=xxxxxxxx", "0:1=b"}));
+  EXPECT_GT(std::filesystem::file_size(file(2)), 5 * kSegmentBytes);
+}
+
+TEST_F(LocalLogTest, LimitsAreErrorsNotCrashes) {
+  const auto to = appender();
+  Batch large;
+  large.add({std::string(kBatchBytesMax, 'x')});
+  EXPECT_EQ(to->append_and_wait(0, std::move(large)).error().kind, ErrorKind::TooLarge);
+  Batch lost;
+  lost.add({"x"});
+  EXPECT_EQ(to->append_and_wait(9, std::move(lost)).error().kind, ErrorKind::InvalidArgument);
+  EXPECT_EQ(to->append_and_wait(0, Batch()).error().kind, ErrorKind::InvalidArgument);
+}
+
+TEST_F(LocalLogTest, RetentionGivesUpWholeFilesAndReadersAreTold) {
+  const auto options = TopicOptions{.partitions = 2, .retention = std::chrono::hours(1)};
+  TopicSettings settings{.folder = folder_ + "/t",
+                         .segment_bytes = kSegmentBytes,
+                         .pool_segments = 2,
+                         .options = options};
+  auto writer = *TopicWriter::open(settings, io::posix_file_system(), clock_);
+  const auto write = [&](const std::string& record) {
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].batch.add({record});
+    writer->write(one);
+    ASSERT_TRUE(one[0].outcome);
+  };
+  for (int i = 0; i < 20; ++i) write(std::string(3000, 'a'));
+  clock_.advance(2 * kMicrosPerHour);
+  for (int i = 0; i < 20; ++i) write(std::string(3000, 'b'));
+  ASSERT_TRUE(writer->expire());
+  const auto begin = log_->info("t")->partitions[0].begin;
+  EXPECT_GT(begin, 0u);
+  EXPECT_LE(begin, 20u);
+  EXPECT_EQ(writer->expired_segments(), begin / 9);
+  const auto lines = all(*reader({{0, 0}}));
+  EXPECT_EQ(lines.front(), "0!range>" + std::to_string(begin));
+  EXPECT_EQ(lines.size(), 40 - begin + 1);
+}
+
+TEST_F(LocalLogTest, PositionAtFindsTheFirstAppendAtOrAfterATime) {
+  const auto to = appender();
+  const MicrosUtc start = clock_.now();
+  for (int i = 0; i < 50; ++i) {
+    append(*to, 0, {std::string(3000, 'x')});
+    clock_.advance(kMicrosPerSecond);
+  }
+  EXPECT_EQ(*log_->position_at("t", 0, start), 0u);
+  EXPECT_EQ(*log_->position_at("t", 0, start + 1), 1u);
+  EXPECT_EQ(*log_->position_at("t", 0, start + 30 * kMicrosPerSecond), 30u);
+  EXPECT_EQ(*log_->position_at("t", 0, start + kMicrosPerHour), 50u);
+}
+
+// A group of which a power failure kept only the first bytes is as if it had never been.
+TEST_F(LocalLogTest, ATornTailIsCutAtTheLastWholeGroupWhereverItTears) {
+  append(*appender(), 0, {"whole"});
+  const std::string before = contents(file(1));
+  const std::string control = contents(control_path(folder_ + "/t"));
+  append(*appender(), 0, {"torn", "group"});
+  const std::string after = contents(file(1));
+  const auto first = static_cast<std::size_t>(
+      std::mismatch(before.begin(), before.end(), after.begin()).first - before.begin());
+  const std::size_t group_bytes = kFrameHeaderBytes + 17;  // lengths and texts of two records
+  for (std::size_t kept = 0; kept < group_bytes; ++kept) {
+    std::filesystem::remove_all(folder_ + "/t2");
+    std::filesystem::copy(folder_ + "/t", folder_ + "/t2");
+    overwrite(segment_path(folder_ + "/t2", 1), first + kept,
+              before.substr(first + kept, group_bytes - kept));
+    std::filesystem::resize_file(control_path(folder_ + "/t2"), 0);
+    overwrite(control_path(folder_ + "/t2"), 0, control);
+    auto reopened = log_->open_appender("t2", {.partitions = 2});
+    ASSERT_TRUE(reopened) << reopened.error().what;
+    EXPECT_EQ(log_->info("t2")->partitions[0].end, 1u) << kept;
+    EXPECT_EQ(append(**reopened, 0, {"new"}).first_offset, 1u);
+    const Start start{0, 0};
+    EXPECT_EQ(all(**log_->open_reader("t2", Id128{}, std::span(&start, 1))),
+              (Lines{"0:0=whole", "0:1=new"}))
+        << kept;
+  }
+}
+
+// Damage below the durable watermark is never taken for a torn tail: it is reported, and the rest
+// is served.
+TEST_F(LocalLogTest, AFlippedBitIsReportedAndSteppedOver) {
+  {
+    const auto to = appender();
+    for (const char* record : {"first", "second", "third"}) append(*to, 0, {record});
+  }
+  const std::size_t begin = segment_header_bytes(2);
+  const std::size_t stored = kFrameHeaderBytes + 16;
+  for (std::size_t bit = 0; bit < (kFrameHeaderBytes + 4 + 6) * 8; ++bit) {
+    const std::size_t at = begin + stored + bit / 8;
+    const std::string was = contents(file(1)).substr(at, 1);
+    const std::string damaged(1, static_cast<char>(was[0] ^ (1 << (bit % 8))));
+    overwrite(file(1), at, damaged);
+    EXPECT_EQ(all(*reader({{0, 0}})), (Lines{"0:0=first", "0!damage>2", "0:2=third"})) << bit;
+    overwrite(file(1), at, was);
+  }
+  // After a restart the same, and no offset is given out twice.
+  overwrite(file(1), begin + stored + kFrameHeaderBytes + 5, "X");
+  const auto to = appender();
+  EXPECT_EQ(append(*to, 0, {"fourth"}).first_offset, 3u);
+  EXPECT_EQ(all(*reader({{0, 0}})), (Lines{"0:0=first", "0!damage>2", "0:2=third", "0:3=fourth"}));
+}
+
+TEST_F(LocalLogTest, DamageInTheLastAcknowledgedFrameIsReportedToo) {
+  {
+    const auto to = appender();
+    append(*to, 0, {"first"});
+    append(*to, 0, {"second"});
+  }
+  overwrite(file(1), segment_header_bytes(2) + kFrameHeaderBytes + 16 + kFrameHeaderBytes + 5, "X");
+  EXPECT_EQ(all(*reader({{0, 0}})), (Lines{"0:0=first", "0!damage>2"}));
+  const auto to = appender();
+  EXPECT_EQ(append(*to, 0, {"third"}).first_offset, 2u);
+  EXPECT_EQ(all(*reader({{0, 0}})), (Lines{"0:0=first", "0!damage>2", "0:2=third"}));
+}
+
+TEST_F(LocalLogTest, IdlePartitionsGetTicksThatCountAsNoData) {
+  TopicSettings settings{.folder = folder_ + "/t",
+                         .segment_bytes = kSegmentBytes,
+                         .pool_segments = 0,
+                         .options = {.partitions = 2, .ticks = true}};
+  auto writer = *TopicWriter::open(settings, io::posix_file_system(), clock_);
+  std::vector<TopicWriter::Pending> one(1);
+  one[0].batch.add({"data"});
+  writer->write(one);
+  const auto tick = [&] {
+    auto due = writer->due_ticks();
+    writer->write(due);
+    return due.size();
+  };
+  EXPECT_EQ(tick(), 1u);  // partition 1 has never had a record
+  clock_.advance(999'999);
+  EXPECT_EQ(tick(), 0u);
+  clock_.advance(1);
+  EXPECT_EQ(tick(), 1u) << "partition 0 had data a second ago";
+  for (int i = 0; i < 58; ++i) {
+    clock_.advance(kMicrosPerSecond);
+    tick();
+  }
+  const auto info = *log_->info("t");
+  EXPECT_EQ(info.partitions[0].data_end, 1u);
+  EXPECT_EQ(info.partitions[0].end, 60u);
+  clock_.advance(2 * kMicrosPerSecond);
+  tick();
+  clock_.advance(2 * kMicrosPerSecond);
+  EXPECT_EQ(tick(), 0u) << "after a minute only each 10 s";
+  clock_.advance(8 * kMicrosPerSecond);
+  EXPECT_EQ(tick(), 2u);
+}
+
+TEST_F(LocalLogTest, AppendTimeNeverGoesBack) {
+  const auto to = appender();
+  const MicrosUtc first = append(*to, 0, {"a"}).append_time;
+  clock_.set(first - kMicrosPerHour);
+  EXPECT_EQ(append(*to, 0, {"b"}).append_time, first);
+}
+
+TEST_F(LocalLogTest, WhatIsWaitingIsFinishedBeforeTheAppenderGoes) {
+  std::atomic<int> done{0};
+  {
+    const auto to = appender();
+    for (int i = 0; i < 200; ++i) {
+      Batch batch;
+      batch.add({"x"});
+      to->append(0, std::move(batch), [&](Result<Appended> result) { done += result ? 1 : 0; });
+    }
+  }
+  EXPECT_EQ(done.load(), 200);
+  EXPECT_EQ(log_->info("t")->partitions[0].end, 200u);
+}
+
+}  // namespace
+}  // namespace flagstream::log

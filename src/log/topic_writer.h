@@ -1,0 +1,112 @@
+// The only writer of a topic's files: recovery at open, group commit, roll, retention, the pool of
+// ready files. No threads and no queue: LocalAppender (local_log.cc) drives it, and so does the
+// crash explorer.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "io/file_system.h"
+#include "log/log.h"
+#include "log/segment_format.h"
+
+namespace flagstream::log {
+
+struct TopicSettings {
+  std::string folder;
+  std::uint64_t segment_bytes = 64ull << 20;
+  std::uint32_t pool_segments = 4;
+  std::uint64_t reserve_bytes = 0;
+  TopicOptions options;
+  Binding binding = Binding::Bound;
+};
+
+// Paths and names within a topic's folder.
+std::string segment_path(const std::string& folder, std::uint64_t sequence);
+std::string control_path(const std::string& folder);
+std::string topic_path(const std::string& folder);
+
+// A file of zeros that is whole and durable, or not there.  What has been written once can be
+// written again without allocating blocks, which is what makes a sync cheap.
+Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes);
+
+// Not thread-safe.
+class TopicWriter {
+ public:
+  // Conflict: another writer has the topic, or it has another partition count.  DataLoss: a file's
+  // header is damaged.
+  static Result<std::unique_ptr<TopicWriter>> open(TopicSettings settings, io::FileSystem& files,
+                                                   const Clock& clock);
+
+  struct Pending {
+    Partition partition = 0;
+    Batch batch;
+    Result<Appended> outcome = fail(ErrorKind::Unavailable, "not written");
+  };
+  // Makes all of them durable, as one group where they fit into one file, and sets each outcome.
+  // Once an I/O error has been seen nothing is written any more.
+  void write(std::span<Pending> group);
+  // Ticks for the partitions that are due one.
+  std::vector<Pending> due_ticks();
+  // Gives up whole files that the retention window has left.
+  Result<void> expire();
+  // Where the next ready file should be made (make_ready_file, on any thread); nullopt: there are
+  // enough.
+  std::optional<std::string> wanted_ready_file();
+  void add_ready_file(std::string path);
+
+  bool is_poisoned() const { return page_.is_poisoned; }
+  const ControlPage& page() const { return page_; }
+  std::uint64_t quarantined_bytes() const { return quarantined_bytes_; }
+  std::uint64_t expired_segments() const { return expired_segments_; }
+
+ private:
+  struct Segment {
+    SegmentHeader header;
+    std::uint64_t file_bytes = 0;
+  };
+  struct Scan {
+    std::uint64_t end = 0;  // after the last whole group, or after what must have been durable
+    bool is_clean = true;   // nothing but unwritten space follows
+  };
+
+  TopicWriter(TopicSettings settings, io::FileSystem& files, const Clock& clock)
+      : settings_(std::move(settings)), files_(files), clock_(clock) {}
+
+  Result<void> recover();
+  Result<void> read_identity();
+  Result<void> read_segments();
+  Result<Scan> scan_last(const std::optional<ControlPage>& known);
+  Result<void> roll(std::uint64_t frame_bytes);
+  Result<std::string> take_ready_file(std::uint64_t bytes);
+  std::string next_ready_path();
+  Result<void> publish();
+  Result<void> check_reserve();
+  Result<void> commit(std::span<Pending> group);
+  void poison();
+
+  TopicSettings settings_;
+  io::FileSystem& files_;
+  const Clock& clock_;
+  std::unique_ptr<io::File> lock_;
+  std::unique_ptr<io::File> control_;
+  std::unique_ptr<io::File> active_;
+  std::deque<Segment> segments_;  // the last one is `active_`
+  std::vector<std::string> pool_;
+  std::uint64_t pool_names_ = 0;
+  ControlPage page_;
+  MicrosUtc last_time_ = 0;
+  std::vector<MicrosUtc> last_data_;  // per partition, for ticks
+  std::int64_t reserve_checked_ = 0;
+  bool is_below_reserve_ = false;
+  std::uint64_t quarantined_bytes_ = 0;
+  std::uint64_t expired_segments_ = 0;
+};
+
+}  // namespace flagstream::log
