@@ -1,0 +1,577 @@
+#include "http/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <exception>
+
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include "telemetry/tell.h"
+
+namespace flagstream::http {
+namespace {
+
+namespace net = io::net;
+
+constexpr std::size_t kBufferBytes = 4 << 10;  // of an idle connection
+constexpr std::size_t kBodyFirstBytes = 64 << 10;
+constexpr std::size_t kLingerBytesMax = 64 << 20;
+constexpr std::chrono::milliseconds kLingerTime{5'000};
+constexpr unsigned kBurstMax = 32;  // requests of one connection before others get their turn
+
+std::string_view reason_of(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 303:
+      return "See Other";
+    case 304:
+      return "Not Modified";
+    case 307:
+      return "Temporary Redirect";
+    case 308:
+      return "Permanent Redirect";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 412:
+      return "Precondition Failed";
+    case 413:
+      return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 415:
+      return "Unsupported Media Type";
+    case 417:
+      return "Expectation Failed";
+    case 422:
+      return "Unprocessable Content";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Status";
+  }
+}
+
+std::string_view code_of(int status) {
+  switch (status) {
+    case 404:
+      return "not_found";
+    case 405:
+      return "method_not_allowed";
+    case 408:
+      return "timeout";
+    case 413:
+      return "too_large";
+    case 500:
+      return "internal_error";
+    case 501:
+      return "not_implemented";
+    case 503:
+      return "unavailable";
+    default:
+      return "invalid_request";
+  }
+}
+
+Response refusal_response(const Refusal& refusal) {
+  Response response = json_response(
+      refusal.status,
+      fmt::format(R"({{"code":"{}","message":"{}"}})", code_of(refusal.status), refusal.why));
+  if (refusal.status == 503) response.headers.add("Retry-After", "1");
+  return response;
+}
+
+// RFC 9110, 5.6.7. Kept for the second it names.
+std::string_view date_text(MicrosUtc now) {
+  thread_local std::int64_t second = -1;
+  thread_local std::string text;
+  if (now / kMicrosPerSecond == second) return text;
+  constexpr std::array kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  constexpr std::array kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  second = now / kMicrosPerSecond;
+  const std::int64_t days = second / 86'400;
+  const std::int64_t rest = second % 86'400;
+  const std::chrono::sys_days day{std::chrono::days(days)};
+  const std::chrono::year_month_day date(day);
+  text = fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT",
+                     kDays[std::chrono::weekday(day).c_encoding()], unsigned(date.day()),
+                     kMonths[unsigned(date.month()) - 1], int(date.year()), rest / 3600,
+                     rest / 60 % 60, rest % 60);
+  return text;
+}
+
+bool is_servers_own(std::string_view name) {
+  return equals_without_case(name, "date") || equals_without_case(name, "content-length") ||
+         equals_without_case(name, "connection") || equals_without_case(name, "transfer-encoding");
+}
+
+bool has_no_body(int status) { return status == 204 || status == 304; }
+
+iovec part_of(std::string_view text) { return {const_cast<char*>(text.data()), text.size()}; }
+
+telemetry::MetricName named(const std::string& server, const char* what, const char* help,
+                            const char* more = "") {
+  return {std::string("flagstream_http_") + what, help,
+          fmt::format("server=\"{}\"{}", server, more)};
+}
+
+}  // namespace
+
+ServerProbe::ServerProbe(telemetry::Registry& r, const std::string& s)
+    : requests_2xx(r, named(s, "requests_total", "Requests answered.", ",status=\"2xx\"")),
+      requests_3xx(r, named(s, "requests_total", "Requests answered.", ",status=\"3xx\"")),
+      requests_4xx(r, named(s, "requests_total", "Requests answered.", ",status=\"4xx\"")),
+      requests_5xx(r, named(s, "requests_total", "Requests answered.", ",status=\"5xx\"")),
+      connections_refused(r, named(s, "connections_refused_total",
+                                   "Connections refused because there were too many.")),
+      parse_errors(r, named(s, "parse_errors_total", "Requests that were not HTTP.")),
+      timeouts(r, named(s, "timeouts_total", "Connections closed because a deadline passed.")),
+      handler_failures(r, named(s, "handler_failures_total", "Handlers that threw.")),
+      bytes_in(r, named(s, "received_bytes_total", "Bytes received.")),
+      bytes_out(r, named(s, "sent_bytes_total", "Bytes sent.")),
+      connections(r, named(s, "connections", "Open connections.")),
+      streams(r, named(s, "streams", "Open streams.")),
+      request_seconds(r, named(s, "request_seconds",
+                               "From the first byte of a request to its written answer.")) {}
+
+bool BodyBudget::grow_to(std::size_t bytes) {
+  if (bytes <= taken_) return true;
+  const std::size_t more = bytes - taken_;
+  taken_ = bytes;
+  return shared_.body_bytes_in_flight.fetch_add(more) + more <=
+         shared_.settings.limits.body_bytes_in_flight_max;
+}
+
+Connection::Connection(ServerShared& shared, Socket socket, std::string client_address)
+    : shared_(shared), socket_(std::move(socket)), client_address_(std::move(client_address)) {
+  ++shared_.connections;
+  shared_.probe.connections.add(1);
+}
+
+Connection::~Connection() {
+  --shared_.connections;
+  shared_.probe.connections.add(-1);
+}
+
+std::int64_t Connection::after(std::chrono::milliseconds duration) const {
+  return shared_.clock.monotonic() + duration.count() * kMicrosPerMilli;
+}
+
+void Connection::enter(Phase phase, std::chrono::milliseconds deadline) {
+  phase_ = phase;
+  phase_since_ = shared_.clock.monotonic();
+  read_deadline_ = phase_since_ + deadline.count() * kMicrosPerMilli;
+}
+
+void Connection::check_deadlines(std::int64_t now) {
+  if (is_over() || (now < read_deadline_ && now < write_deadline_)) return;
+  is_expired_ = true;
+  if (phase_ != Phase::Idle) shared_.probe.timeouts.add();
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);
+}
+
+void Connection::end() {
+  is_ended_ = true;
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);
+}
+
+void Connection::abort() {
+  end();
+  cancellation_.emit(net::cancellation_type::terminal);
+}
+
+io::Task<std::size_t> Connection::read_some(char* to, std::size_t bytes) {
+  if (is_over()) co_return 0;
+  // Mostly it has arrived already: one system call and no turn of the loop.
+  const ssize_t at_once = ::recv(socket_.native_handle(), to, bytes, MSG_DONTWAIT);
+  std::size_t got = at_once > 0 ? static_cast<std::size_t>(at_once) : 0;
+  if (at_once < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+    served_without_waiting_ = 0;
+    const auto [failed, later] =
+        co_await socket_.async_read_some(net::buffer(to, bytes), io::as_value);
+    got = failed || is_over() ? 0 : later;
+  }
+  shared_.probe.bytes_in.add(got);
+  co_return got;
+}
+
+io::Task<bool> Connection::write_all(std::span<iovec> parts) {
+  while (!parts.empty()) {
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN && errno != EWOULDBLOCK) co_return false;
+      if (is_over()) co_return false;
+      write_deadline_ = after(shared_.settings.limits.write_timeout);
+      const auto [failed] = co_await socket_.async_wait(Socket::wait_write, io::as_value);
+      write_deadline_ = kNever;
+      if (failed || is_over()) co_return false;
+      continue;
+    }
+    shared_.probe.bytes_out.add(static_cast<std::uint64_t>(sent));
+    auto left = static_cast<std::size_t>(sent);
+    while (!parts.empty() && left >= parts.front().iov_len) {
+      left -= parts.front().iov_len;
+      parts = parts.subspan(1);
+    }
+    if (!parts.empty()) {
+      parts.front().iov_base = static_cast<char*>(parts.front().iov_base) + left;
+      parts.front().iov_len -= left;
+    }
+  }
+  co_return true;
+}
+
+io::Task<bool> Connection::write_text(std::string_view text) {
+  std::array parts = {part_of(text)};
+  co_return co_await write_all(parts);
+}
+
+void Connection::drop_front(std::size_t bytes) {
+  filled_ -= bytes;
+  std::copy_n(buffer_.data() + bytes, filled_, buffer_.data());
+}
+
+io::Task<> Connection::run() {
+  buffer_.resize(kBufferBytes);
+  while (co_await serve_one()) {
+    if (++served_without_waiting_ < kBurstMax) continue;
+    served_without_waiting_ = 0;
+    co_await net::post(socket_.get_executor(), net::use_awaitable_t<io::Executor>());
+  }
+  boost::system::error_code ignored;
+  socket_.shutdown(Socket::shutdown_both, ignored);
+  socket_.close(ignored);
+}
+
+io::Task<bool> Connection::serve_one() {
+  RequestHead head;
+  if (!co_await read_head(head)) co_return false;
+  head.request.client_address = client_address_;
+  auto match = shared_.router.match(head.request.method, head.raw_path);
+  const bool has_body = head.is_chunked || head.content_length > 0;
+  if (match.route == nullptr) {
+    Response response = refusal_response(
+        {match.status, match.status == 404 ? "there is nothing at this path"
+                                           : "the path does not know this method"});
+    if (match.status == 405) response.headers.add("Allow", shared_.router.allowed(head.raw_path));
+    if (has_body) head.keeps_alive = false;
+    const bool goes_on = co_await answer(head, response);
+    if (has_body) co_await linger();
+    co_return goes_on;
+  }
+  head.request.captures = std::move(match.captures);
+  BodyBudget budget(shared_);
+  if (has_body && !co_await read_body(head, *match.route, budget)) co_return false;
+  enter(Phase::Handler, {});
+  read_deadline_ = kNever;
+  Response response = co_await call(*match.route, head.request);
+  if (is_failing_) {
+    head.keeps_alive = false;
+    if (match.route->complete_error) match.route->complete_error(head.request, response);
+  }
+  co_return co_await answer(head, response);
+}
+
+io::Task<bool> Connection::read_head(RequestHead& head) {
+  const Limits& limits = shared_.settings.limits;
+  HeadParser parser(
+      {limits.request_line_bytes_max, limits.header_bytes_max, limits.header_count_max});
+  if (filled_ == 0 && buffer_.size() > kBufferBytes) {
+    buffer_ = std::string(kBufferBytes, '\0');
+  }
+  enter(filled_ == 0 ? Phase::Idle : Phase::Head,
+        filled_ == 0 ? limits.idle_timeout : limits.header_deadline);
+  request_start_ = phase_since_;
+  Progress progress = filled_ == 0 ? Progress::NeedMore : parser.parse({buffer_.data(), filled_});
+  while (progress == Progress::NeedMore) {
+    if (filled_ == 0 && shared_.is_draining) co_return false;
+    if (filled_ == buffer_.size()) buffer_.resize(buffer_.size() * 2);
+    const std::size_t got = co_await read_some(buffer_.data() + filled_, buffer_.size() - filled_);
+    if (got == 0) {
+      if (is_expired_ && filled_ > 0) {
+        co_await refuse({408, "the header fields took too long"});
+      }
+      co_return false;
+    }
+    if (filled_ == 0) {
+      enter(Phase::Head, limits.header_deadline);
+      request_start_ = phase_since_;
+    }
+    filled_ += got;
+    progress = parser.parse({buffer_.data(), filled_});
+  }
+  std::optional<Refusal> refusal;
+  if (progress == Progress::Refused) refusal = parser.refusal();
+  if (!refusal) {
+    refusal = read_request_head(parser.first_line({buffer_.data(), filled_}), parser.take_headers(),
+                                head);
+  }
+  if (refusal) {
+    shared_.probe.parse_errors.add();
+    co_await refuse(*refusal);
+    co_return false;
+  }
+  drop_front(parser.size());
+  co_return true;
+}
+
+io::Task<bool> Connection::read_body(RequestHead& head, const Route& route, BodyBudget& budget) {
+  std::optional<Refusal> refusal;
+  if (head.content_length > route.body_bytes_max) refusal = Refusal{413, "the body is too large"};
+  enter(Phase::Body, shared_.settings.limits.body_deadline);
+  if (!refusal && head.expects_continue && filled_ == 0 &&
+      !co_await write_text("HTTP/1.1 100 Continue\r\n\r\n")) {
+    co_return false;
+  }
+  if (!refusal) {
+    if (head.is_chunked)
+      refusal = co_await read_chunked(head, route.body_bytes_max, budget);
+    else
+      refusal = co_await read_sized(head, budget);
+  }
+  if (!refusal) co_return true;
+  if (is_expired_) refusal = Refusal{408, "the body took too long"};
+  if (refusal->status != 0) co_await refuse(*refusal, &route, &head.request);
+  co_return false;
+}
+
+// Status 0 stands for a client that has gone.
+io::Task<std::optional<Refusal>> Connection::read_sized(RequestHead& head, BodyBudget& budget) {
+  std::string& body = head.request.body;
+  const std::size_t total = head.content_length;
+  const std::size_t at_hand = std::min(filled_, total);
+  std::size_t room = std::min(total, std::max(at_hand, kBodyFirstBytes));
+  if (!budget.grow_to(room)) co_return Refusal{503, "too many bodies are being received"};
+  body.reserve(room);
+  body.assign(buffer_.data(), at_hand);
+  drop_front(at_hand);
+  while (body.size() < total) {
+    if (body.size() == room) {
+      room = std::min(total, room * 2);
+      if (!budget.grow_to(room)) co_return Refusal{503, "too many bodies are being received"};
+    }
+    const std::size_t before = body.size();
+    body.resize_and_overwrite(room, [](char*, std::size_t n) { return n; });
+    const std::size_t got = co_await read_some(body.data() + before, room - before);
+    body.resize(before + got);
+    if (got == 0) co_return Refusal{0, ""};
+  }
+  co_return std::nullopt;
+}
+
+io::Task<std::optional<Refusal>> Connection::read_chunked(RequestHead& head, std::size_t bytes_max,
+                                                          BodyBudget& budget) {
+  ChunkedDecoder decoder(bytes_max);
+  for (;;) {
+    std::size_t consumed = 0;
+    const Progress progress =
+        decoder.decode({buffer_.data(), filled_}, consumed, head.request.body);
+    drop_front(consumed);
+    if (progress == Progress::Refused) {
+      shared_.probe.parse_errors.add();
+      co_return decoder.refusal();
+    }
+    if (progress == Progress::Done) co_return std::nullopt;
+    if (!budget.grow_to(head.request.body.size())) {
+      co_return Refusal{503, "too many bodies are being received"};
+    }
+    if (buffer_.size() < kBodyFirstBytes) buffer_.resize(kBodyFirstBytes);
+    const std::size_t got = co_await read_some(buffer_.data(), buffer_.size());
+    if (got == 0) co_return Refusal{0, ""};
+    filled_ = got;
+  }
+}
+
+io::Task<Response> Connection::call(const Route& route, Request& request) {
+  try {
+    co_return co_await route.handler(request);
+  } catch (const std::exception& failure) {
+    is_failing_ = true;
+    if (!is_ended_) {
+      shared_.probe.handler_failures.add();
+      telemetry::error("a request handler failed",
+                       {{"route", route.pattern}, {"what", failure.what()}});
+    }
+  }
+  co_return refusal_response({500, "the server failed"});
+}
+
+void Connection::count(int status) {
+  ServerProbe& probe = shared_.probe;
+  (status < 300   ? probe.requests_2xx
+   : status < 400 ? probe.requests_3xx
+   : status < 500 ? probe.requests_4xx
+                  : probe.requests_5xx)
+      .add();
+  probe.request_seconds.observe(static_cast<double>(shared_.clock.monotonic() - request_start_) *
+                                1e-6);
+}
+
+void Connection::begin_answer(std::string& out, const Response& response) {
+  out.reserve(512);
+  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status,
+                 reason_of(response.status), date_text(shared_.clock.now()));
+  for (const Header& header : response.headers.all()) {
+    // A line break from a handler's data must not begin a field of its own.
+    if (is_servers_own(header.name) ||
+        header.value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
+      continue;
+    }
+    out += header.name;
+    out += ": ";
+    out += header.value;
+    out += "\r\n";
+  }
+}
+
+io::Task<bool> Connection::answer(const RequestHead& head, Response& response) {
+  if (response.stream && head.request.method != "HEAD") {
+    co_await answer_stream(head, response);
+    co_return false;
+  }
+  const bool keeps_alive = head.keeps_alive && !shared_.is_draining;
+  const std::string_view body =
+      response.shared_body ? std::string_view(*response.shared_body) : response.body;
+  std::string out;
+  begin_answer(out, response);
+  if (!has_no_body(response.status) && !response.stream) {
+    fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", body.size());
+  }
+  if (!keeps_alive)
+    out += "Connection: close\r\n";
+  else if (head.minor_version == 0)
+    out += "Connection: keep-alive\r\n";
+  out += "\r\n";
+  std::array parts = {part_of(out), part_of(body)};
+  const bool is_bodiless = head.request.method == "HEAD" || has_no_body(response.status);
+  const bool is_sent = co_await write_all(std::span(parts).first(is_bodiless ? 1 : 2));
+  count(response.status);
+  co_return is_sent&& keeps_alive;
+}
+
+io::Task<> Connection::answer_stream(const RequestHead& head, Response& response) {
+  is_chunking_ = head.minor_version >= 1;
+  std::string out;
+  begin_answer(out, response);
+  if (is_chunking_) out += "Transfer-Encoding: chunked\r\n";
+  out += "Connection: close\r\n\r\n";
+  enter(Phase::Stream, {});
+  read_deadline_ = kNever;
+  const int send_buffer = shared_.settings.limits.stream_send_buffer_bytes;
+  ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+  buffer_ = std::string();
+  filled_ = 0;
+  const bool is_open = co_await write_text(out);
+  count(response.status);
+  if (!is_open) co_return;
+  shared_.probe.streams.add(1);
+  bool has_failed = false;
+  try {
+    if (!shared_.is_draining) co_await response.stream(*this);
+  } catch (const std::exception& failure) {
+    has_failed = true;
+    if (!is_ended_) {
+      shared_.probe.handler_failures.add();
+      telemetry::error("a stream's handler failed", {{"what", failure.what()}});
+    }
+  }
+  shared_.probe.streams.add(-1);
+  // Without its last chunk the client sees that an answer is incomplete.
+  if (is_chunking_ && !has_failed && !is_expired_) co_await write_text("0\r\n\r\n");
+}
+
+io::Task<Result<void>> Connection::write(std::string_view bytes) {
+  if (is_over()) co_return fail(ErrorKind::Unavailable, "the stream has ended");
+  if (bytes.empty()) co_return Result<void>();
+  const std::string size = is_chunking_ ? fmt::format("{:x}\r\n", bytes.size()) : std::string();
+  std::array parts = {part_of(size), part_of(bytes),
+                      part_of(is_chunking_ ? std::string_view("\r\n") : std::string_view())};
+  if (!co_await write_all(parts)) {
+    is_ended_ = true;
+    co_return fail(ErrorKind::Unavailable, "the client has gone or does not read");
+  }
+  co_return Result<void>();
+}
+
+io::Task<void> Connection::until_closed() {
+  std::array<char, 256> ignored;
+  while (!is_over()) {
+    const auto [failed, got] = co_await socket_.async_read_some(net::buffer(ignored), io::as_value);
+    const auto cancellation = co_await net::this_coro::cancellation_state;
+    if (cancellation.cancelled() != net::cancellation_type::none) co_return;  // only the wait ends
+    if (failed) is_ended_ = true;
+  }
+}
+
+io::Task<> Connection::refuse(Refusal refusal, const Route* route, const Request* request) {
+  is_expired_ = false;  // the answer has its own deadline
+  RequestHead head;
+  head.keeps_alive = false;
+  if (request != nullptr) head.request.method = request->method;
+  Response response = refusal_response(refusal);
+  if (route != nullptr && route->complete_error) route->complete_error(*request, response);
+  read_deadline_ = kNever;
+  co_await answer(head, response);
+  co_await linger();
+}
+
+// A close with unread bytes resets the connection, and the client may lose the answer.
+io::Task<> Connection::linger() {
+  enter(Phase::Linger, kLingerTime);
+  boost::system::error_code failed;
+  socket_.shutdown(Socket::shutdown_send, failed);
+  for (std::size_t dropped = 0; dropped < kLingerBytesMax && !is_over() && !failed;) {
+    const auto [ended, got] = co_await socket_.async_read_some(net::buffer(buffer_), io::as_value);
+    if (ended) co_return;
+    dropped += got;
+  }
+}
+
+}  // namespace flagstream::http

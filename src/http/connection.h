@@ -1,0 +1,139 @@
+// One connection of the server: reads requests, calls their handlers, writes the answers.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <sys/uio.h>
+
+#include "http/request_parser.h"
+#include "http/router.h"
+#include "http/server.h"
+#include "telemetry/metrics.h"
+
+namespace flagstream::http {
+
+using Socket = io::net::basic_stream_socket<io::net::generic::stream_protocol, io::Executor>;
+
+struct ServerProbe {
+  ServerProbe(telemetry::Registry& registry, const std::string& server);
+
+  telemetry::Counter requests_2xx, requests_3xx, requests_4xx, requests_5xx;
+  telemetry::Counter connections_refused, parse_errors, timeouts, handler_failures;
+  telemetry::Counter bytes_in, bytes_out;
+  telemetry::Gauge connections, streams;
+  telemetry::Histogram request_seconds;
+};
+
+// What all shards share. Thread-safe.
+struct ServerShared {
+  ServerShared(ServerSettings s, std::vector<Route> routes, const Clock& c,
+               telemetry::Registry& registry)
+      : settings(std::move(s)),
+        router(std::move(routes)),
+        clock(c),
+        probe(registry, settings.name) {}
+
+  ServerSettings settings;
+  Router router;
+  const Clock& clock;
+  ServerProbe probe;
+  std::atomic<std::size_t> connections{0};
+  std::atomic<std::size_t> body_bytes_in_flight{0};
+  std::atomic<bool> is_draining{false};
+};
+
+// The bytes of a body that count against the server's budget, given back on destruction.
+class BodyBudget {
+ public:
+  explicit BodyBudget(ServerShared& shared) : shared_(shared) {}
+  ~BodyBudget() { shared_.body_bytes_in_flight -= taken_; }
+  BodyBudget(const BodyBudget&) = delete;
+  BodyBudget& operator=(const BodyBudget&) = delete;
+  // Makes it `bytes` in all; false if the budget has no room.
+  bool grow_to(std::size_t bytes);
+
+ private:
+  ServerShared& shared_;
+  std::size_t taken_ = 0;
+};
+
+// Used on its shard only. Destroyed after run() has ended.
+class Connection final : public StreamWriter {
+ public:
+  Connection(ServerShared& shared, Socket socket, std::string client_address);
+  ~Connection() override;
+
+  io::Task<> run();
+
+  // Waits for the first byte of a request.
+  bool is_idle() const { return phase_ == Phase::Idle; }
+  bool is_ended() const { return is_ended_; }
+  bool is_streaming() const { return phase_ == Phase::Stream; }
+  std::int64_t idle_since() const { return phase_since_; }
+  // Ends what waits on the socket if its deadline has passed.
+  void check_deadlines(std::int64_t now);
+  // Ends an idle connection or a stream.
+  void end();
+  // Ends whatever it does, a handler too, at its next suspension.
+  void abort();
+  io::net::cancellation_slot cancellation_slot() { return cancellation_.slot(); }
+
+  io::Task<Result<void>> write(std::string_view bytes) override;
+  io::Task<void> until_closed() override;
+
+ private:
+  enum class Phase { Idle, Head, Body, Handler, Stream, Linger };
+  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+
+  bool is_over() const { return is_expired_ || is_ended_; }
+  void enter(Phase phase, std::chrono::milliseconds deadline);
+  std::int64_t after(std::chrono::milliseconds duration) const;
+  io::Task<std::size_t> read_some(char* to, std::size_t bytes);
+  io::Task<bool> write_all(std::span<iovec> parts);
+  io::Task<bool> write_text(std::string_view text);
+
+  // True: go on with the next request.
+  io::Task<bool> serve_one();
+  // Of the next request, into `head`; false: closed or answered.
+  io::Task<bool> read_head(RequestHead& head);
+  io::Task<bool> read_body(RequestHead& head, const Route& route, BodyBudget& budget);
+  io::Task<std::optional<Refusal>> read_sized(RequestHead& head, BodyBudget& budget);
+  io::Task<std::optional<Refusal>> read_chunked(RequestHead& head, std::size_t bytes_max,
+                                                BodyBudget& budget);
+  io::Task<Response> call(const Route& route, Request& request);
+  io::Task<bool> answer(const RequestHead& head, Response& response);
+  io::Task<> answer_stream(const RequestHead& head, Response& response);
+  // Answers with an error and closes so that a client that still sends can read it.
+  io::Task<> refuse(Refusal refusal, const Route* route = nullptr,
+                    const Request* request = nullptr);
+  io::Task<> linger();
+  void begin_answer(std::string& out, const Response& response);
+  void count(int status);
+  void drop_front(std::size_t bytes);
+
+  ServerShared& shared_;
+  Socket socket_;
+  std::string client_address_;
+  io::net::cancellation_signal cancellation_;
+  std::string buffer_;
+  std::size_t filled_ = 0;  // of buffer_
+  Phase phase_ = Phase::Idle;
+  std::int64_t phase_since_ = 0;
+  std::int64_t read_deadline_ = kNever;
+  std::int64_t write_deadline_ = kNever;
+  std::int64_t request_start_ = 0;
+  unsigned served_without_waiting_ = 0;
+  bool is_expired_ = false;
+  bool is_ended_ = false;
+  bool is_failing_ = false;  // the handler threw: close after the answer
+  bool is_chunking_ = false;
+};
+
+}  // namespace flagstream::http

@@ -1,0 +1,94 @@
+#include "http/message.h"
+
+#include <fmt/format.h>
+
+#include "http/request_parser.h"
+
+namespace flagstream::http {
+namespace {
+
+struct Shape {
+  int status;
+  std::string_view code;
+};
+
+Shape shape_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::InvalidArgument:
+      return {400, "invalid_request"};
+    case ErrorKind::Unauthenticated:
+      return {401, "unauthorized"};
+    case ErrorKind::PermissionDenied:
+      return {403, "forbidden"};
+    case ErrorKind::NotFound:
+      return {404, "not_found"};
+    case ErrorKind::Conflict:
+      return {409, "conflict"};
+    case ErrorKind::TooLarge:
+      return {413, "too_large"};
+    case ErrorKind::ResourceExhausted:
+      return {429, "rate_limited"};
+    case ErrorKind::Unavailable:
+    case ErrorKind::Indeterminate:
+      return {503, "unavailable"};
+    case ErrorKind::DataLoss:
+      return {500, "internal_error"};
+  }
+  return {500, "internal_error"};
+}
+
+void append_json_text(std::string& out, std::string_view text) {
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      out += c;
+    }
+  }
+}
+
+}  // namespace
+
+std::optional<std::string_view> Headers::find(std::string_view name) const {
+  for (const Header& header : all_) {
+    if (equals_without_case(header.name, name)) return header.value;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> Request::query_value(std::string_view name) const {
+  std::string_view rest(query);
+  while (!rest.empty()) {
+    const std::string_view pair = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+    const std::size_t equals = pair.find('=');
+    const auto key = percent_decode(pair.substr(0, equals), PlusMeans::Space);
+    if (!key || *key != name) continue;
+    if (equals == std::string_view::npos) return std::string();
+    return percent_decode(pair.substr(equals + 1), PlusMeans::Space);
+  }
+  return std::nullopt;
+}
+
+Response json_response(int status, std::string json) {
+  Response response;
+  response.status = status;
+  response.headers.add("Content-Type", "application/json");
+  response.body = std::move(json);
+  return response;
+}
+
+Response error_response(const Error& error) {
+  const Shape shape = shape_of(error.kind);
+  std::string json = fmt::format(R"({{"code":"{}","message":")", shape.code);
+  append_json_text(json, error.what);
+  json += "\"}";
+  Response response = json_response(shape.status, std::move(json));
+  if (shape.status == 429 || shape.status == 503) response.headers.add("Retry-After", "1");
+  return response;
+}
+
+}  // namespace flagstream::http

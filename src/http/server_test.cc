@@ -1,0 +1,365 @@
+#include "http/server.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "io/timer.h"
+
+namespace flagstream::http {
+namespace {
+
+using std::chrono::milliseconds;
+
+// A blocking client that sends bytes as they stand.
+class Client {
+ public:
+  explicit Client(const std::string& address) {
+    if (address.starts_with("unix:")) {
+      sockaddr_un name{};
+      name.sun_family = AF_UNIX;
+      address.copy(name.sun_path, sizeof name.sun_path - 1, 5);
+      socket_ = ::socket(AF_UNIX, SOCK_STREAM, 0);
+      is_open_ = ::connect(socket_, reinterpret_cast<sockaddr*>(&name), sizeof name) == 0;
+    } else {
+      sockaddr_in name{};
+      name.sin_family = AF_INET;
+      name.sin_port = htons(std::stoi(address.substr(address.rfind(':') + 1)));
+      name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      socket_ = ::socket(AF_INET, SOCK_STREAM, 0);
+      is_open_ = ::connect(socket_, reinterpret_cast<sockaddr*>(&name), sizeof name) == 0;
+    }
+    const timeval patience{10, 0};
+    ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  }
+  ~Client() { ::close(socket_); }
+  Client(const Client&) = delete;
+
+  bool is_open() const { return is_open_; }
+  bool send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      bytes.remove_prefix(sent);
+    }
+    return true;
+  }
+  // Until `text` has come `times` times, or the server closed.
+  std::string read_until(std::string_view text, int times = 1) {
+    std::string got;
+    std::size_t from = 0;
+    for (;;) {
+      for (std::size_t at; (at = got.find(text, from)) != std::string::npos;
+           from = at + text.size()) {
+        if (--times == 0) return got;
+      }
+      char part[4096];
+      const ssize_t n = ::recv(socket_, part, sizeof part, 0);
+      if (n <= 0) return got + (n < 0 ? "(reset or silent)" : "(closed)");
+      got.append(part, n);
+    }
+  }
+  std::string read_all() { return read_until("no such text is ever sent"); }
+
+ private:
+  int socket_ = -1;
+  bool is_open_ = false;
+};
+
+Route echo(std::string method, std::string pattern, std::size_t body_bytes_max = 64 << 10) {
+  return {std::move(method), std::move(pattern), body_bytes_max,
+          [](Request& request) -> io::Task<Response> {
+            std::string text = request.method + " " + request.path;
+            for (const std::string& capture : request.captures) text += " [" + capture + "]";
+            co_return Response{.status = 200,
+                               .headers = {},
+                               .body = text + " <" + request.body + ">",
+                               .shared_body = {},
+                               .stream = {}};
+          }};
+}
+
+class ServerTest : public testing::Test {
+ protected:
+  Server& start(std::vector<Route> routes, Limits limits = {}, std::string listen = "127.0.0.1:0") {
+    auto started =
+        Server::start({"test", std::move(listen), 2, limits}, std::move(routes), clock_, registry_);
+    if (!started) ADD_FAILURE() << started.error().what;
+    server_ = *std::move(started);
+    return *server_;
+  }
+  std::string exchange(std::string_view bytes) {
+    Client client(server_->address());
+    client.send(bytes);
+    return client.read_all();
+  }
+
+  telemetry::Registry registry_;
+  SystemClock clock_;
+  std::unique_ptr<Server> server_;
+};
+
+TEST_F(ServerTest, AnswersInTheOrderOfPipelinedRequests) {
+  start({echo("GET", "/{name}")});
+  std::string requests;
+  for (int i = 0; i < 100; ++i) {
+    requests += "GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\n\r\n";
+  }
+  Client client(server_->address());
+  client.send(requests);
+  const std::string answers = client.read_until("<>", 100);
+  std::size_t at = 0;
+  for (int i = 0; i < 100; ++i) {
+    at = answers.find("[" + std::to_string(i) + "]", at);
+    ASSERT_NE(at, std::string::npos) << i;
+  }
+}
+
+TEST_F(ServerTest, EveryAnswerHasDateAndLength) {
+  start({echo("GET", "/a")});
+  const std::string answer = exchange("GET /a HTTP/1.0\r\n\r\n");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\nDate: ")) << answer;
+  EXPECT_NE(answer.find(" GMT\r\nContent-Length: 9\r\nConnection: close\r\n\r\nGET /a <>(closed)"),
+            std::string::npos)
+      << answer;
+}
+
+TEST_F(ServerTest, HeadIsServedByGetWithoutItsBody) {
+  start({echo("GET", "/a")});
+  const std::string answer = exchange("HEAD /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  EXPECT_NE(answer.find("Content-Length: 10\r\n"), std::string::npos) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\n(closed)")) << answer;
+}
+
+TEST_F(ServerTest, AChunkedBodyArrivesWhole) {
+  start({echo("POST", "/a")});
+  const std::string answer = exchange(
+      "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n");
+  EXPECT_NE(answer.find("POST /a <abc0123456789>"), std::string::npos) << answer;
+}
+
+TEST_F(ServerTest, AnExpectedContinueIsGiven) {
+  start({echo("POST", "/a")});
+  Client client(server_->address());
+  client.send("POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+  EXPECT_EQ(client.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.send("hi");
+  EXPECT_NE(client.read_until("<hi>").find("200 OK"), std::string::npos);
+}
+
+TEST_F(ServerTest, ABodyAtTheLimitPassesAndOneByteMoreIs413EvenWhileTheClientStillSends) {
+  start({echo("POST", "/a", 8 << 20)});
+  const std::string head = "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ";
+  const std::string body(8 << 20, 'b');
+  EXPECT_TRUE(exchange(head + std::to_string(body.size()) + "\r\n\r\n" + body)
+                  .starts_with("HTTP/1.1 200 OK"));
+  EXPECT_TRUE(exchange(head + std::to_string(body.size() + 1) + "\r\n\r\n" + body + "b")
+                  .starts_with("HTTP/1.1 413 "));
+}
+
+TEST_F(ServerTest, UnknownPathIs404AndKnownPathWithAnotherMethod405) {
+  start({echo("POST", "/a"), echo("REPORT", "/b/{x}")});
+  EXPECT_TRUE(exchange("GET /c HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 404 "));
+  const std::string answer = exchange("BREW /a HTTP/1.0\r\n\r\n");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 405 ")) << answer;
+  EXPECT_NE(answer.find("Allow: POST\r\n"), std::string::npos) << answer;
+  EXPECT_NE(exchange("REPORT /b/%2fq HTTP/1.0\r\n\r\n").find("[/q]"), std::string::npos);
+}
+
+TEST_F(ServerTest, MoreExactPatternsWinAndARestMayBeEmpty) {
+  start({echo("*", "/a/*"), echo("GET", "/a/b/{x}"), echo("GET", "/a/b/c")});
+  EXPECT_NE(exchange("GET /a/b/c HTTP/1.0\r\n\r\n").find("/a/b/c <>"), std::string::npos);
+  EXPECT_NE(exchange("GET /a/b/d HTTP/1.0\r\n\r\n").find("[d]"), std::string::npos);
+  EXPECT_NE(exchange("PUT /a/b/d HTTP/1.0\r\n\r\n").find("/a/b/d <>"), std::string::npos);
+  EXPECT_NE(exchange("GET /a/ HTTP/1.0\r\n\r\n").find("/a/ <>"), std::string::npos);
+}
+
+TEST_F(ServerTest, AHandlerThatThrowsIs500AndCloses) {
+  start({{"GET", "/a", 0, [](Request&) -> io::Task<Response> {
+            throw std::runtime_error("boom");
+            co_return Response();
+          }}});
+  const std::string answer = exchange("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 500 ")) << answer;
+  EXPECT_EQ(answer.find("boom"), std::string::npos);
+}
+
+TEST_F(ServerTest, ServersOwnErrorsOnARouteAreCompleted) {
+  Route route = echo("POST", "/a", 1);
+  route.complete_error = [](const Request& request, Response& response) {
+    response.headers.add("X-Origin", std::string(request.headers.find("origin").value_or("none")));
+  };
+  start({route});
+  const std::string answer =
+      exchange("POST /a HTTP/1.1\r\nHost: x\r\nOrigin: o\r\nContent-Length: 2\r\n\r\nab");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 413 ")) << answer;
+  EXPECT_NE(answer.find("X-Origin: o\r\n"), std::string::npos) << answer;
+}
+
+TEST_F(ServerTest, SlowHeadersAndSlowBodiesAre408) {
+  Limits limits;
+  limits.header_deadline = limits.body_deadline = milliseconds(40);
+  start({echo("POST", "/a")}, limits);
+  EXPECT_TRUE(exchange("POST /a HTTP/1.1\r\nHost:").starts_with("HTTP/1.1 408 "));
+  EXPECT_TRUE(exchange("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+                  .starts_with("HTTP/1.1 408 "));
+}
+
+TEST_F(ServerTest, AnIdleConnectionIsClosedQuietly) {
+  Limits limits;
+  limits.idle_timeout = milliseconds(40);
+  start({echo("GET", "/a")}, limits);
+  EXPECT_EQ(exchange(""), "(closed)");
+}
+
+TEST_F(ServerTest, BodiesOverTheBudgetInFlightAre503) {
+  Limits limits;
+  limits.body_bytes_in_flight_max = 1000;
+  start({echo("POST", "/a")}, limits);
+  const std::string head = "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ";
+  EXPECT_TRUE(exchange(head + "1000\r\n\r\n" + std::string(1000, 'b')).starts_with("HTTP/1.1 200"));
+  const std::string answer = exchange(head + "1001\r\n\r\n" + std::string(1001, 'b'));
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer;
+  EXPECT_NE(answer.find("Retry-After: 1\r\n"), std::string::npos);
+}
+
+Route stream_of(std::string pattern, std::function<io::Task<void>(StreamWriter&)> write) {
+  return {"GET", std::move(pattern), 0, [write](Request&) -> io::Task<Response> {
+            Response response;
+            response.headers.add("Content-Type", "text/event-stream");
+            response.stream = write;
+            co_return response;
+          }};
+}
+
+TEST_F(ServerTest, AStreamIsChunkedAndItsHeadComesAtOnce) {
+  start({stream_of("/s", [](StreamWriter& out) -> io::Task<void> {
+    co_await io::sleep_for(milliseconds(20));
+    EXPECT_TRUE((co_await out.write("hello")).has_value());
+  })});
+  Client client(server_->address());
+  client.send("GET /s HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(client.read_until("\r\n\r\n").ends_with("Connection: close\r\n\r\n"));
+  EXPECT_EQ(client.read_all(), "5\r\nhello\r\n0\r\n\r\n(closed)");
+  EXPECT_TRUE(exchange("GET /s HTTP/1.0\r\n\r\n").ends_with("\r\n\r\nhello(closed)"));
+}
+
+TEST_F(ServerTest, AStreamEndsWhenItsClientClosesOrTheServerDrains) {
+  std::atomic<int> open{0};
+  start({stream_of("/s", [&open](StreamWriter& out) -> io::Task<void> {
+    ++open;
+    co_await out.until_closed();
+    EXPECT_FALSE((co_await out.write("late")).has_value());
+    --open;
+  })});
+  {
+    Client client(server_->address());
+    client.send("GET /s HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.read_until("\r\n\r\n");
+    while (open == 0) std::this_thread::yield();
+  }
+  while (open != 0) std::this_thread::yield();
+  Client client(server_->address());
+  client.send("GET /s HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.read_until("\r\n\r\n");
+  while (open == 0) std::this_thread::yield();
+  server_->stop(milliseconds(100));
+  EXPECT_EQ(open, 0);
+  EXPECT_EQ(client.read_all(), "0\r\n\r\n(closed)");
+}
+
+TEST_F(ServerTest, AReaderThatDoesNotReadEndsItsStream) {
+  Limits limits;
+  limits.write_timeout = milliseconds(50);
+  limits.stream_send_buffer_bytes = 4096;
+  std::atomic<bool> is_ended{false};
+  start({stream_of("/s",
+                   [&](StreamWriter& out) -> io::Task<void> {
+                     const std::string part(64 << 10, 'x');
+                     while (co_await out.write(part)) {
+                     }
+                     is_ended = true;
+                   })},
+        limits);
+  Client client(server_->address());
+  client.send("GET /s HTTP/1.1\r\nHost: x\r\n\r\n");
+  while (!is_ended) std::this_thread::yield();
+}
+
+TEST_F(ServerTest, StopLetsARequestInFlightFinishAndRefusesNewConnections) {
+  std::atomic<bool> is_inside{false};
+  start({{"GET", "/a", 0, [&](Request&) -> io::Task<Response> {
+            is_inside = true;
+            co_await io::sleep_for(milliseconds(50));
+            co_return json_response(200, "done");
+          }}});
+  const std::string address = server_->address();
+  Client client(address);
+  client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  while (!is_inside) std::this_thread::yield();
+  server_->stop(milliseconds(5'000));
+  const std::string answer = client.read_all();
+  EXPECT_NE(answer.find("Connection: close\r\n\r\ndone"), std::string::npos) << answer;
+  EXPECT_FALSE(Client(address).is_open());
+}
+
+TEST_F(ServerTest, AHandlerThatNeverEndsIsAbortedAfterThePatience) {
+  std::atomic<bool> is_inside{false};
+  start({{"GET", "/a", 0, [&](Request&) -> io::Task<Response> {
+            is_inside = true;
+            for (;;) co_await io::sleep_for(milliseconds(60'000));
+          }}});
+  Client client(server_->address());
+  client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  while (!is_inside) std::this_thread::yield();
+  server_->stop(milliseconds(20));
+}
+
+TEST_F(ServerTest, ATakenAddressIsAConflict) {
+  start({echo("GET", "/a")});
+  const auto second = Server::start({"other", server_->address(), 2, {}}, {}, clock_, registry_);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().kind, ErrorKind::Conflict);
+}
+
+TEST_F(ServerTest, OverTheConnectionLimitTheOldestIdleOneGoes) {
+  Limits limits;
+  limits.connections_max = 1;
+  auto started =
+      Server::start({"test", "127.0.0.1:0", 1, limits}, {echo("GET", "/a")}, clock_, registry_);
+  ASSERT_TRUE(started.has_value());
+  server_ = *std::move(started);
+  Client first(server_->address());
+  first.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  first.read_until("<>");
+  Client second(server_->address());
+  second.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_NE(second.read_until("<>").find("200 OK"), std::string::npos);
+  EXPECT_EQ(first.read_all(), "(closed)");
+}
+
+TEST_F(ServerTest, AUnixSocketLeftByADeadProcessIsReplaced) {
+  const std::string path = testing::TempDir() + "/http_dead_" + std::to_string(::getpid());
+  const int dead = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  path.copy(name.sun_path, sizeof name.sun_path - 1);
+  ASSERT_EQ(::bind(dead, reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
+  ::close(dead);
+  start({echo("GET", "/a")}, {}, "unix:" + path);
+  EXPECT_NE(exchange("GET /a HTTP/1.0\r\n\r\n").find("GET /a <>"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace flagstream::http
