@@ -61,8 +61,8 @@ Result<proto::Record> decode_config_record(std::string_view record) {
   if (record.size() < kRecordPrefixBytes)
     return fail(ErrorKind::DataLoss, "config record: shorter than its prefix");
   if (record[0] != kRecordKind)
-    return fail(ErrorKind::NotFound,
-                "config record: unknown kind " + std::to_string(static_cast<std::uint8_t>(record[0])));
+    return fail(ErrorKind::NotFound, "config record: unknown kind " +
+                                         std::to_string(static_cast<std::uint8_t>(record[0])));
   const auto version = static_cast<std::uint8_t>(record[1]);
   if (version == 0) return fail(ErrorKind::DataLoss, "config record: version 0 does not exist");
   if (version > kRecordVersion) {
@@ -83,8 +83,7 @@ Result<proto::Record> decode_config_record(std::string_view record) {
 }
 
 Result<std::string> encode_environment(const proto::Environment& environment) {
-  if (environment.key().empty())
-    return fail(ErrorKind::InvalidArgument, "environment without key");
+  if (environment.key().empty()) return fail(ErrorKind::InvalidArgument, "environment without key");
   for (const auto& credential : environment.credentials()) {
     if (credential.kind() != proto::Credential::SDK_KEY &&
         credential.kind() != proto::Credential::MOBILE_KEY)

@@ -1,5 +1,5 @@
-// Properties: decode_config_record() never reads outside its input, and what it accepts encodes again to
-// something that decodes to the same message.
+// Properties: decode_config_record() never reads outside its input, and what it accepts encodes
+// again to something that decodes to the same message.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
