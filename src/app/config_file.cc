@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#define TOML_EXCEPTIONS 0
+#define TOML_EXCEPTIONS 0  // header-only: the packaged library throws
 #include <toml++/toml.h>
 
 namespace flagstream::app {

@@ -50,7 +50,7 @@ class Supervisor {
     ChildCommand command;
     int pid = 0;  // 0: not running
     int ready_fd = -1;
-    std::string ready_text;
+    std::string ready_text = {};
     std::int64_t started_at = 0;  // monotonic microseconds
     std::int64_t restart_at = 0;
     std::int64_t delay = 0;

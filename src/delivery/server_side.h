@@ -6,7 +6,6 @@
 #include <memory>
 #include <vector>
 
-#include "base/clock.h"
 #include "environment/environments.h"
 #include "http/server.h"
 #include "telemetry/metrics.h"
@@ -15,14 +14,12 @@ namespace flagstream::delivery {
 
 struct Settings {
   std::chrono::milliseconds heartbeat{30'000};
-  std::chrono::milliseconds catch_up_wait{
-      2'000};  // a new connection waits so long for the end of `config`
 };
 
 // Thread-safe: handlers run on any shard.  Must outlive the server that has its routes.
 class ServerSide {
  public:
-  ServerSide(Settings settings, environment::Environments& environments, const Clock& clock,
+  ServerSide(Settings settings, environment::Environments& environments,
              telemetry::Registry& registry);
   ~ServerSide();
 

@@ -136,7 +136,7 @@ class Environments::Follower {
   }
   MicrosUtc now() const { return clock_.now(); }
 
-  void read_to_end(std::function<void(Result<void>)> done) {
+  void read_to_end(std::move_only_function<void(Result<void>)> done) {
     const std::lock_guard lock(mutex_);
     waiting_.push_back(
         {.deadline = clock_.monotonic() + 1'000 * settings_.catch_up_deadline.count(),
@@ -174,7 +174,7 @@ class Environments::Follower {
  private:
   struct Waiting {
     std::int64_t deadline = 0;
-    std::function<void(Result<void>)> done;
+    std::move_only_function<void(Result<void>)> done;
     std::optional<log::Offset> end = {};  // of `config`, once it has been looked up
   };
   struct Subscriber {
@@ -470,7 +470,7 @@ std::shared_ptr<const FlagSet> Environments::flag_set(EnvironmentId id) const {
   return found == view->flag_sets.end() ? nullptr : found->second;
 }
 
-void Environments::read_to_end(std::function<void(Result<void>)> done) {
+void Environments::read_to_end(std::move_only_function<void(Result<void>)> done) {
   follower_->read_to_end(std::move(done));
 }
 

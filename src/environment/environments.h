@@ -82,7 +82,7 @@ class Environments {
   // Calls `done` on the follower's thread, once everything that `config` held at the call has been
   // applied, or with Unavailable after the deadline or when the topic cannot be read.  Calls within
   // 1 s of a successful one may share it.
-  void read_to_end(std::function<void(Result<void>)> done);
+  void read_to_end(std::move_only_function<void(Result<void>)> done);
 
   // `wake` is called on the follower's thread after changes of that environment, until the
   // subscription is dropped.

@@ -63,7 +63,7 @@ class Gateway::Parts {
                      .gateway_id = settings.gateway_id,
                      .limits = {}},
                     collaborators(*payloads_, *environments_, clock, registry)),
-        server_side_({}, *environments_, clock, registry),
+        server_side_({}, *environments_, registry),
         to_control_({.socket_path = settings.control_socket}, registry),
         settings_(std::move(settings)) {}
 

@@ -1,0 +1,24 @@
+// `flagstream config import FILE`: writes an environment's flags and keys into the topic `config`,
+// for a gateway that runs without control.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+
+namespace flagstream::app {
+
+struct ImportOptions {
+  std::string
+      file;  // the document that GET /sdk/latest-all answers: {"flags":{...},"segments":{...}}
+  std::string log_folder;  // of the data folder
+  std::string sdk_key;     // empty: a new one the first time, unchanged later
+  std::string mobile_key;
+  std::string client_side_id;
+};
+
+// Appends what differs from what `config` says already: new versions are above the old ones, and
+// what the file no longer has is deleted.  Prints the keys that were set, once.  Exit status: 0
+// done, 1 failed, 2 the file is wrong, 4 the topic is in use by a running control.
+int config_import(const ImportOptions& options, std::ostream& out, std::ostream& err);
+
+}  // namespace flagstream::app
