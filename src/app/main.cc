@@ -8,6 +8,7 @@
 #include "app/config.h"
 #include "app/config_import.h"
 #include "app/data_folder.h"
+#include "app/log_cat.h"
 #include "app/serve.h"
 #include "io/crash_point.h"
 #include "io/file_system.h"
@@ -142,6 +143,23 @@ void add_config(CLI::App& root, Common& common, Chosen& chosen) {
   });
 }
 
+void add_log(CLI::App& root, Common& common, Chosen& chosen) {
+  CLI::App* command = root.add_subcommand("log", "looks into the durable log");
+  command->require_subcommand(1);
+  CLI::App* cat = command->add_subcommand("cat", "the records of a topic, one JSON line each");
+  common.add_to(*cat);
+  auto topic = std::make_shared<std::string>();
+  cat->add_option("topic", *topic, "payloads, config")->required();
+  cat->callback([&common, &chosen, topic] {
+    chosen = [&common, topic] {
+      const auto effective = common.load();
+      if (!effective) return report(effective.error());
+      return log_cat(data_folder_at(effective->config.data_folder).log(), *topic, std::cout,
+                     std::cerr);
+    };
+  });
+}
+
 int run(int argc, char** argv) {
   CLI::App root("Flagstream: feature flags and their event pipeline.", "flagstream");
   root.require_subcommand(1);
@@ -150,6 +168,7 @@ int run(int argc, char** argv) {
   Chosen chosen;
   add_serve(root, common, chosen);
   add_config(root, common, chosen);
+  add_log(root, common, chosen);
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,14 +1,14 @@
 #include "io/crash_point.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <unistd.h>
-
 #include <charconv>
 #include <cstdlib>
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
 
 namespace flagstream::io {
 namespace detail {
@@ -27,9 +27,11 @@ std::string crash_log_path;
 
 [[noreturn]] void kill_now(std::string_view name) {
   if (!crash_log_path.empty()) {
-    const int file = ::open(crash_log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    const int file =
+        ::open(crash_log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     const std::string line = std::string(name) + "\n";
-    if (file >= 0) [[maybe_unused]] const auto written = ::write(file, line.data(), line.size());
+    if (file >= 0) [[maybe_unused]]
+      const auto written = ::write(file, line.data(), line.size());
   }
   ::kill(::getpid(), SIGKILL);
   for (;;) ::pause();  // the signal is on its way

@@ -101,7 +101,7 @@ class Server:
                 raise AssertionError(f"flagstream ended with {self.process.returncode}:\n{self.log_text()[-3000:]}")
             return (self.data / "run/serving.json").exists()
         wait_until(serving, seconds, "flagstream serves")
-        self.keys = self.api("GET", "/api/v2/projects/demo/environments/production").json() if "--demo" in self.arguments else None
+        self.keys = None if "--demo" not in self.arguments else self.api("GET", "/api/v2/projects/demo/environments/production").json()
 
     def stop(self, seconds=20):
         if self.process is None:

@@ -1,0 +1,29 @@
+// One process with the official Node SDK.  Events go out and commands come in as JSON lines:
+//   out  {"event":"ready"}  {"event":"update","key":...}  {"event":"evaluation","value":...,"variationIndex":...,"reason":...}
+//   in   {"flag":...,"context":...}; the end of the input ends the process
+import { createInterface } from 'node:readline';
+import * as ld from '@launchdarkly/node-server-sdk';
+
+const url = process.env.FLAGSTREAM_URL;
+const say = (event, more = {}) => console.log(JSON.stringify({ event, ...more }));
+const client = ld.init(process.env.FLAGSTREAM_SDK_KEY, {
+  baseUri: url,
+  streamUri: url,
+  eventsUri: url,
+  stream: process.env.FLAGSTREAM_MODE === 'streaming',
+  pollInterval: 30,
+  flushInterval: 1,
+  logger: ld.basicLogger({ level: 'error' }),
+});
+
+await client.waitForInitialization({ timeout: 20 });
+say('ready');
+client.on('update', ({ key }) => say('update', { key }));
+for await (const line of createInterface({ input: process.stdin })) {
+  const { flag, context } = JSON.parse(line);
+  const { value, variationIndex, reason } = await client.variationDetail(flag, context, null);
+  say('evaluation', { value, variationIndex: variationIndex ?? null, reason });
+}
+await client.flush();
+client.close();
+process.exit(0);

@@ -1,0 +1,82 @@
+"""The front door on its own: bad inputs, and kills under load with a ledger kept outside."""
+import json
+import random
+import threading
+import time
+
+import bad_inputs
+from gateway import Gateway
+from harness import request, wait_until
+from recording import record_hour, send
+
+PAYLOADS, KILLS, SEED = 4_000, 20, 20261124
+CRASH_POINTS = ["ingest.before_append", "ingest.after_durable_before_ack", "log.after_write_before_sync",
+                "log.after_sync_before_ack"]
+
+
+def test_bad_inputs_get_the_expected_status_and_leave_no_memory_behind():
+    with Gateway() as gateway:
+        keys = {"sdk": gateway.sdk_key, "mobile": gateway.mobile_key, "env": gateway.client_side_id}
+        faults = bad_inputs.run(("127.0.0.1", gateway.port), keys, gateway.pid("gateway"))
+        assert faults == []
+        assert gateway.post_events(b'[{"kind":"index"}]').status == 202
+
+
+def test_nothing_acknowledged_is_lost_through_kills_and_crash_points():
+    rng = random.Random(SEED)
+    # The supervisor starts every life of the gateway with the same crash points; each is far enough apart.
+    armed = ",".join(f"{point}:{rng.randint(100, 400)}" for point in CRASH_POINTS)
+    crash_log = None
+    with Gateway(environment={"FLAGSTREAM_CRASH_POINTS": armed}) as gateway:
+        stop = threading.Event()
+        kills = [0]
+
+        def kill_all_along():
+            while not stop.is_set():
+                time.sleep(rng.uniform(0.3, 0.8))
+                try:
+                    gateway.kill("gateway")
+                    kills[0] += 1
+                except (OSError, KeyError):
+                    continue
+
+        killer = threading.Thread(target=kill_all_along)
+        killer.start()
+        try:
+            recording = list(record_hour(PAYLOADS, SEED, int(time.time() * 1000)))
+            ids = {n: payload_id for n, payload_id, _, _ in recording}
+            ledger = send(iter(recording), ("127.0.0.1", gateway.port), gateway.sdk_key, payloads_per_second=250)
+        finally:
+            stop.set()
+            killer.join()
+        assert kills[0] >= KILLS
+        wait_until(lambda: answers(gateway), 20, "the gateway serves again")
+        found = gateway.payloads()
+        missing = [n for n in ledger.acknowledged if ids[n] not in found]
+        phantoms = found.keys() - set(ids.values())
+        assert (missing, phantoms) == ([], set())
+        assert len(ledger.acknowledged) + len(ledger.unknown) == PAYLOADS
+        died = gateway.log_text().count('"msg":"role ended"')
+        assert died >= kills[0]
+
+
+def answers(gateway):
+    try:
+        return request("GET", gateway.url + "/readyz").status == 200
+    except OSError:
+        return False
+
+
+def test_the_last_known_configuration_is_served_without_the_topic():
+    with Gateway() as gateway:
+        address = gateway.url + "/sdk/latest-all"
+        before = request("GET", address, headers={"Authorization": gateway.sdk_key})
+        assert before.status == 200 and set(json.loads(before.body)["flags"]) == set(gateway.flags["flags"])
+        wait_until(lambda: (gateway.data / "state/gateway-config").exists(), 5, "the state is saved")
+        gateway.stop()
+        (gateway.data / "log/config/control").unlink()
+        Gateway.__mro__[1].start(gateway)  # without importing again
+        after = request("GET", address, headers={"Authorization": gateway.sdk_key})
+        assert (after.status, after.body) == (before.status, before.body)
+        # What cannot be told now is no reason to send an SDK away for good.
+        assert request("GET", address, headers={"Authorization": "sdk-unknown"}).status == 503
