@@ -1,4 +1,5 @@
-// Runs a fuzz target once over every file of its kept corpus: a found crash stays found without libFuzzer.
+// Runs a fuzz target once over every file of its kept corpus: a found crash stays found without
+// libFuzzer.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

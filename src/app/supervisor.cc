@@ -36,6 +36,7 @@ constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
   std::vector<std::string> words = command.arguments;
   if (command.program.empty()) words.insert(words.begin(), "flagstream");
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   if (command.program.empty())

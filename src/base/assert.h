@@ -12,8 +12,8 @@ namespace flagstream {
 
 }  // namespace flagstream
 
-#define FS_ASSERT(condition, why)                            \
-  do {                                                       \
-    if (!(condition)) [[unlikely]]                           \
-      ::flagstream::assertion_failed(#condition, why);       \
+#define FS_ASSERT(condition, why)                      \
+  do {                                                 \
+    if (!(condition)) [[unlikely]]                     \
+      ::flagstream::assertion_failed(#condition, why); \
   } while (false)

@@ -1,7 +1,7 @@
-#include <gtest/gtest.h>
-
 #include <cerrno>
 #include <set>
+
+#include <gtest/gtest.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"

@@ -1,8 +1,8 @@
 #include "base/checksum.h"
 
-#include <isa-l/crc.h>
-
 #include <algorithm>
+
+#include <isa-l/crc.h>
 
 namespace flagstream {
 

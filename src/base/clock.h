@@ -1,5 +1,6 @@
-// Time as the product uses it: int64 microseconds since the Unix epoch, UTC.  Only clock.cc reads the
-// machine's clocks; everything else is handed a Clock, so that tests and replays choose the time.
+// Time as the product uses it: int64 microseconds since the Unix epoch, UTC.  Only clock.cc reads
+// the machine's clocks; everything else is handed a Clock, so that tests and replays choose the
+// time.
 #pragma once
 
 #include <atomic>

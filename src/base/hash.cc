@@ -30,8 +30,9 @@ Id128 xxh3_128(std::string_view bytes) {
 std::string sha256(std::string_view bytes) {
   std::string out(32, '\0');
   unsigned size = 0;
-  const int ok = EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(out.data()),
-                            &size, EVP_sha256(), nullptr);
+  const int ok =
+      EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(out.data()), &size,
+                 EVP_sha256(), nullptr);
   FS_ASSERT(ok == 1 && size == 32, "SHA-256 is always available");
   return out;
 }

@@ -1,9 +1,9 @@
 #include "base/id.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <cerrno>
+
+#include <sys/random.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"

@@ -1,5 +1,5 @@
-// Identities.  128-bit random ids (log ids, receipt ids) and the immutable 64-bit numbers of projects and
-// environments.
+// Identities.  128-bit random ids (log ids, receipt ids) and the immutable 64-bit numbers of
+// projects and environments.
 #pragma once
 
 #include <compare>
@@ -44,5 +44,7 @@ constexpr std::uint64_t to_number(ProjectId id) { return static_cast<std::uint64
 
 template <>
 struct std::hash<flagstream::Id128> {
-  std::size_t operator()(const flagstream::Id128& id) const noexcept { return id.low ^ (id.high * 0x9e3779b97f4a7c15ULL); }
+  std::size_t operator()(const flagstream::Id128& id) const noexcept {
+    return id.low ^ (id.high * 0x9e3779b97f4a7c15ULL);
+  }
 };

@@ -14,14 +14,17 @@ namespace {
 using environment::CredentialKind;
 using environment::Environments;
 using environment::FlagSet;
-using boost::asio::experimental::awaitable_operators::operator||;
+// Used in co_await expressions, which the check does not see.
+using boost::asio::experimental::awaitable_operators::operator||
+    ;  // NOLINT(misc-unused-using-decls)
 
 constexpr std::string_view kHeartbeat = ":\n";
 
 struct Probe {
   explicit Probe(telemetry::Registry& registry)
       : streams(registry, {"flagstream_delivery_streams", "Open streams of server-side SDKs.", ""}),
-        puts(registry, {"flagstream_delivery_puts_total", "Whole flag sets sent to streams.", ""}),
+        puts_sent(registry,
+                  {"flagstream_delivery_puts_total", "Whole flag sets sent to streams.", ""}),
         changes(registry,
                 {"flagstream_delivery_changes_total", "Patches and deletes sent to streams.", ""}),
         polls(registry, {"flagstream_delivery_polls_total", "Polls answered with data.", ""}),
@@ -35,7 +38,7 @@ struct Probe {
                          "Connections served before the end of config was read.", ""}) {}
 
   telemetry::Gauge streams;
-  telemetry::Counter puts;
+  telemetry::Counter puts_sent;
   telemetry::Counter changes;
   telemetry::Counter polls;
   telemetry::Counter not_modified;
@@ -143,7 +146,7 @@ struct ServerSide::State {
     if (flags == nullptr) co_return std::nullopt;
     const std::uint64_t revision = flags->revision;
     if (!co_await writer.write(*messages.put(*flags))) co_return std::nullopt;
-    probe.puts.add();
+    probe.puts_sent.add();
     co_return revision;
   }
 

@@ -2,10 +2,11 @@
 //
 //     FS_CRASH_POINT("log.after_write_before_sync");
 //
-// Costs one relaxed load when nothing is armed.  The environment variable FLAGSTREAM_CRASH_POINTS arms them
-// in the real binary: "name:3,other:1" sends SIGKILL to the process at the third passage of `name` or the
-// first of `other`, whichever comes first.  FLAGSTREAM_CRASH_LOG names a file to which the name of the point
-// that fired is appended first, so that a run can report what it covered.
+// Costs one relaxed load when nothing is armed.  The environment variable FLAGSTREAM_CRASH_POINTS
+// arms them in the real binary: "name:3,other:1" sends SIGKILL to the process at the third passage
+// of `name` or the first of `other`, whichever comes first.  FLAGSTREAM_CRASH_LOG names a file to
+// which the name of the point that fired is appended first, so that a run can report what it
+// covered.
 #pragma once
 
 #include <atomic>
@@ -23,8 +24,9 @@ void pass_crash_point(std::string_view name);
 
 }  // namespace flagstream::io
 
-#define FS_CRASH_POINT(name)                                                                      \
-  do {                                                                                            \
-    if (::flagstream::io::detail::any_crash_point_armed.load(std::memory_order_relaxed)) [[unlikely]] \
-      ::flagstream::io::detail::pass_crash_point(name);                                           \
+#define FS_CRASH_POINT(name)                                                             \
+  do {                                                                                   \
+    if (::flagstream::io::detail::any_crash_point_armed.load(std::memory_order_relaxed)) \
+        [[unlikely]]                                                                     \
+      ::flagstream::io::detail::pass_crash_point(name);                                  \
   } while (false)

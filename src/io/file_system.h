@@ -1,8 +1,9 @@
-// All disk access of the log, the checkpoints' manifests and the lake goes through here, so that tests can
-// put an in-memory disk that crashes (MemoryFileSystem) or a failing one in its place.
+// All disk access of the log, the checkpoints' manifests and the lake goes through here, so that
+// tests can put an in-memory disk that crashes (MemoryFileSystem) or a failing one in its place.
 //
-// Paths are absolute or relative to the working folder; '/' separates.  Every call blocks.  Thread-safe,
-// except that one File must not be used by two threads at once unless a method says so.
+// Paths are absolute or relative to the working folder; '/' separates.  Every call blocks.
+// Thread-safe, except that one File must not be used by two threads at once unless a method says
+// so.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +26,8 @@ class File {
   virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) const = 0;
   // Writes all the parts one after the other, starting at `offset`.  A short write is an error.
   virtual Result<void> write_at(std::uint64_t offset, std::span<const std::string_view> parts) = 0;
-  // fdatasync: contents, and the size where it grew, survive power loss.  After a failure the file must not
-  // be written again: the kernel may have dropped the dirty pages.
+  // fdatasync: contents, and the size where it grew, survive power loss.  After a failure the file
+  // must not be written again: the kernel may have dropped the dirty pages.
   virtual Result<void> sync() = 0;
   virtual Result<void> truncate(std::uint64_t size) = 0;
   virtual Result<std::uint64_t> size() const = 0;
@@ -35,10 +36,10 @@ class File {
 };
 
 enum class OpenMode {
-  Read,           // must exist
-  ReadWrite,      // must exist
-  Create,         // created, or opened if it exists
-  CreateNew,      // Conflict if it exists
+  Read,       // must exist
+  ReadWrite,  // must exist
+  Create,     // created, or opened if it exists
+  CreateNew,  // Conflict if it exists
 };
 
 class FileSystem {
@@ -60,7 +61,8 @@ class FileSystem {
 
   bool exists(const std::string& path);
   Result<std::string> read_file(const std::string& path);
-  // Temporary name, sync, rename, sync of the folder: readers see the old or the new contents, whole.
+  // Temporary name, sync, rename, sync of the folder: readers see the old or the new contents,
+  // whole.
   Result<void> replace_file(const std::string& path, std::string_view contents);
 };
 

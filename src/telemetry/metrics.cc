@@ -1,13 +1,13 @@
 #include "telemetry/metrics.h"
 
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
 #include <dirent.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cstdio>
-#include <memory>
 
 namespace flagstream::telemetry {
 namespace {
@@ -18,7 +18,8 @@ void append_sample(std::string& out, std::string_view name, std::string_view lab
   fmt::format_to(std::back_inserter(out), " {:.17g}\n", value);
 }
 
-void append_family(std::string& out, std::string_view name, std::string_view help, std::string_view type) {
+void append_family(std::string& out, std::string_view name, std::string_view help,
+                   std::string_view type) {
   fmt::format_to(std::back_inserter(out), "# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
 }
 
@@ -41,9 +42,12 @@ std::size_t open_descriptors() {
 void append_process(std::string& out) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   append_family(out, "process_cpu_seconds_total", "User and system CPU time spent.", "counter");
-  append_sample(out, "process_cpu_seconds_total", "", seconds(usage.ru_utime) + seconds(usage.ru_stime));
+  append_sample(out, "process_cpu_seconds_total", "",
+                seconds(usage.ru_utime) + seconds(usage.ru_stime));
   append_family(out, "process_open_fds", "Open file descriptors.", "gauge");
   append_sample(out, "process_open_fds", "", static_cast<double>(open_descriptors()));
   append_family(out, "process_resident_memory_bytes", "Resident memory.", "gauge");
@@ -61,13 +65,16 @@ Metric::~Metric() { registry_.remove(this); }
 void Counter::write_samples(std::string& out) const {
   append_sample(out, name().name, name().labels, static_cast<double>(value()));
 }
-void Gauge::write_samples(std::string& out) const { append_sample(out, name().name, name().labels, value()); }
+void Gauge::write_samples(std::string& out) const {
+  append_sample(out, name().name, name().labels, value());
+}
 
 void Histogram::observe(double seconds) {
   const auto at = std::lower_bound(kBounds.begin(), kBounds.end(), seconds) - kBounds.begin();
   buckets_[static_cast<std::size_t>(at)].fetch_add(1, std::memory_order_relaxed);
   count_.fetch_add(1, std::memory_order_relaxed);
-  sum_nanos_.fetch_add(static_cast<std::uint64_t>(std::max(seconds, 0.0) * 1e9), std::memory_order_relaxed);
+  sum_nanos_.fetch_add(static_cast<std::uint64_t>(std::max(seconds, 0.0) * 1e9),
+                       std::memory_order_relaxed);
 }
 
 void Histogram::write_samples(std::string& out) const {
@@ -76,7 +83,8 @@ void Histogram::write_samples(std::string& out) const {
   for (std::size_t i = 0; i < buckets_.size(); ++i) {
     total += buckets_[i].load(std::memory_order_relaxed);
     const std::string bound = i < kBounds.size() ? fmt::format("{:g}", kBounds[i]) : "+Inf";
-    append_sample(out, name().name + "_bucket", fmt::format("{}{}le=\"{}\"", name().labels, separator, bound),
+    append_sample(out, name().name + "_bucket",
+                  fmt::format("{}{}le=\"{}\"", name().labels, separator, bound),
                   static_cast<double>(total));
   }
   append_sample(out, name().name + "_sum", name().labels,
@@ -97,7 +105,8 @@ void Registry::remove(const Metric* metric) {
 std::string Registry::scrape() const {
   const std::lock_guard lock(mutex_);
   std::vector<const Metric*> sorted = metrics_;
-  std::ranges::stable_sort(sorted, {}, [](const Metric* m) -> const std::string& { return m->name().name; });
+  std::ranges::stable_sort(sorted, {},
+                           [](const Metric* m) -> const std::string& { return m->name().name; });
   std::string out;
   const Metric* previous = nullptr;
   for (const Metric* metric : sorted) {

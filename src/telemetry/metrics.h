@@ -1,9 +1,9 @@
 // Counters, gauges and histograms in Prometheus' text format.
 //
-// A component owns its metrics as members of one Probe struct; each registers itself in a Registry on
-// construction and leaves it on destruction.  Updates are relaxed atomics (any thread); a scrape reads them.
-// Names: flagstream_<module>_<what>_<unit>, counters end in _total.  Labels are enums or route templates,
-// never input of users.
+// A component owns its metrics as members of one Probe struct; each registers itself in a Registry
+// on construction and leaves it on destruction.  Updates are relaxed atomics (any thread); a scrape
+// reads them. Names: flagstream_<module>_<what>_<unit>, counters end in _total.  Labels are enums
+// or route templates, never input of users.
 #pragma once
 
 #include <array>

@@ -10,8 +10,9 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(Tell, LineIsJsonWhateverTheTextHolds) {
-  EXPECT_EQ(format_line(Level::Warn, "disk \"slow\"", {{"path", "a\\b\n"}, {"bytes", 7}, {"ok", false}}),
-            R"("level":"warn","msg":"disk \"slow\"","path":"a\\b\n","bytes":7,"ok":false)");
+  EXPECT_EQ(
+      format_line(Level::Warn, "disk \"slow\"", {{"path", "a\\b\n"}, {"bytes", 7}, {"ok", false}}),
+      R"("level":"warn","msg":"disk \"slow\"","path":"a\\b\n","bytes":7,"ok":false)");
 }
 
 TEST(Registry, WritesEachFamilyOnceAndForgetsTheDead) {
@@ -20,8 +21,9 @@ TEST(Registry, WritesEachFamilyOnceAndForgetsTheDead) {
   {
     Counter b(registry, {"flagstream_x_total", "Things.", "kind=\"b\""});
     b.add(2);
-    EXPECT_THAT(registry.scrape(), HasSubstr("# HELP flagstream_x_total Things.\n# TYPE flagstream_x_total counter\n"
-                                             "flagstream_x_total{kind=\"a\"} 0\nflagstream_x_total{kind=\"b\"} 2\n"));
+    EXPECT_THAT(registry.scrape(),
+                HasSubstr("# HELP flagstream_x_total Things.\n# TYPE flagstream_x_total counter\n"
+                          "flagstream_x_total{kind=\"a\"} 0\nflagstream_x_total{kind=\"b\"} 2\n"));
   }
   EXPECT_THAT(registry.scrape(), Not(HasSubstr("kind=\"b\"")));
   EXPECT_THAT(registry.scrape(), HasSubstr("process_resident_memory_bytes "));

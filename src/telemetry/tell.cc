@@ -1,10 +1,10 @@
 #include "telemetry/tell.h"
 
+#include <atomic>
+
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
-
-#include <atomic>
 
 #include "base/clock.h"
 
@@ -19,10 +19,14 @@ std::string& role_name() {
 
 std::string_view name_of(Level level) {
   switch (level) {
-    case Level::Debug: return "debug";
-    case Level::Info: return "info";
-    case Level::Warn: return "warn";
-    case Level::Error: return "error";
+    case Level::Debug:
+      return "debug";
+    case Level::Info:
+      return "info";
+    case Level::Warn:
+      return "warn";
+    case Level::Error:
+      return "error";
   }
   return "";
 }
@@ -31,25 +35,42 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20) fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
-        else out += c;
+        if (static_cast<unsigned char>(c) < 0x20)
+          fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
+        else
+          out += c;
     }
   }
   out += '"';
 }
 
 void append_value(std::string& out, const Field::Value& value) {
-  if (const auto* text = std::get_if<std::string_view>(&value)) append_json_string(out, *text);
-  else if (const auto* i = std::get_if<std::int64_t>(&value)) fmt::format_to(std::back_inserter(out), "{}", *i);
-  else if (const auto* u = std::get_if<std::uint64_t>(&value)) fmt::format_to(std::back_inserter(out), "{}", *u);
-  else if (const auto* d = std::get_if<double>(&value)) fmt::format_to(std::back_inserter(out), "{:.6g}", *d);
-  else out += std::get<bool>(value) ? "true" : "false";
+  if (const auto* text = std::get_if<std::string_view>(&value))
+    append_json_string(out, *text);
+  else if (const auto* i = std::get_if<std::int64_t>(&value))
+    fmt::format_to(std::back_inserter(out), "{}", *i);
+  else if (const auto* u = std::get_if<std::uint64_t>(&value))
+    fmt::format_to(std::back_inserter(out), "{}", *u);
+  else if (const auto* d = std::get_if<double>(&value))
+    fmt::format_to(std::back_inserter(out), "{:.6g}", *d);
+  else
+    out += std::get<bool>(value) ? "true" : "false";
 }
 
 }  // namespace
@@ -61,7 +82,8 @@ void configure(Level least, std::string_view role) {
 
 bool is_enabled(Level level) { return level >= least_level.load(std::memory_order_relaxed); }
 
-std::string format_line(Level level, std::string_view message, std::initializer_list<Field> fields) {
+std::string format_line(Level level, std::string_view message,
+                        std::initializer_list<Field> fields) {
   std::string out = "\"level\":\"";
   out += name_of(level);
   out += "\",\"msg\":";
@@ -82,9 +104,9 @@ std::string format_line(Level level, std::string_view message, std::initializer_
 void tell(Level level, std::string_view message, std::initializer_list<Field> fields) {
   if (!is_enabled(level)) return;
   const MicrosUtc now = SystemClock().now();
-  const std::string line =
-      fmt::format("{{\"ts\":\"{:%Y-%m-%dT%H:%M:%S}.{:06}Z\",{}}}\n", fmt::gmtime(now / kMicrosPerSecond),
-                  now % kMicrosPerSecond, format_line(level, message, fields));
+  const std::string line = fmt::format("{{\"ts\":\"{:%Y-%m-%dT%H:%M:%S}.{:06}Z\",{}}}\n",
+                                       fmt::gmtime(now / kMicrosPerSecond), now % kMicrosPerSecond,
+                                       format_line(level, message, fields));
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 

@@ -1,6 +1,7 @@
 """The front door on its own: bad inputs, and kills under load with a ledger kept outside."""
 import json
 import random
+import signal
 import threading
 import time
 
@@ -8,8 +9,9 @@ import bad_inputs
 from gateway import Gateway
 from harness import request, wait_until
 from recording import record_hour, send
+from roles import RoleProcess
 
-PAYLOADS, KILLS, SEED = 4_000, 20, 20261124
+PAYLOADS, KILLS, SEED = 8_000, 20, 20261124
 CRASH_POINTS = ["ingest.before_append", "ingest.after_durable_before_ack", "log.after_write_before_sync",
                 "log.after_sync_before_ack"]
 
@@ -24,40 +26,41 @@ def test_bad_inputs_get_the_expected_status_and_leave_no_memory_behind():
 
 def test_nothing_acknowledged_is_lost_through_kills_and_crash_points():
     rng = random.Random(SEED)
-    # The supervisor starts every life of the gateway with the same crash points; each is far enough apart.
-    armed = ",".join(f"{point}:{rng.randint(100, 400)}" for point in CRASH_POINTS)
-    crash_log = None
-    with Gateway(environment={"FLAGSTREAM_CRASH_POINTS": armed}) as gateway:
-        stop = threading.Event()
-        kills = [0]
+    with Gateway() as gateway:  # makes the data folder; then the test starts every life itself
+        gateway.stop()
+        role = RoleProcess(gateway, "gateway")
+        role.start()
+        done, on_points = threading.Event(), []
 
         def kill_all_along():
-            while not stop.is_set():
-                time.sleep(rng.uniform(0.3, 0.8))
-                try:
-                    gateway.kill("gateway")
-                    kills[0] += 1
-                except (OSError, KeyError):
-                    continue
+            while len(on_points) + role.kills < KILLS or len(on_points) < KILLS // 2:
+                wait_until(lambda: answers(gateway), 20, "the gateway serves")
+                time.sleep(rng.uniform(0.05, 0.3))
+                role.process.kill()
+                role.process.wait()
+                role.kills += 1
+                point = CRASH_POINTS[len(on_points) % len(CRASH_POINTS)]
+                role.start(f"{point}:{rng.randint(1, 40)}")
+                role.process.wait(30)  # traffic goes on, so it gets there
+                on_points.append(point)
+                role.start()
+            done.set()
 
         killer = threading.Thread(target=kill_all_along)
         killer.start()
-        try:
-            recording = list(record_hour(PAYLOADS, SEED, int(time.time() * 1000)))
-            ids = {n: payload_id for n, payload_id, _, _ in recording}
-            ledger = send(iter(recording), ("127.0.0.1", gateway.port), gateway.sdk_key, payloads_per_second=250)
-        finally:
-            stop.set()
-            killer.join()
-        assert kills[0] >= KILLS
+        recording = list(record_hour(PAYLOADS, SEED, int(time.time() * 1000)))
+        ids = {n: payload_id for n, payload_id, _, _ in recording}
+        ledger = send(iter(recording), ("127.0.0.1", gateway.port), gateway.sdk_key, payloads_per_second=300)
+        killer.join()
+        assert done.is_set() and len(set(on_points)) == len(CRASH_POINTS)
         wait_until(lambda: answers(gateway), 20, "the gateway serves again")
         found = gateway.payloads()
         missing = [n for n in ledger.acknowledged if ids[n] not in found]
         phantoms = found.keys() - set(ids.values())
         assert (missing, phantoms) == ([], set())
         assert len(ledger.acknowledged) + len(ledger.unknown) == PAYLOADS
-        died = gateway.log_text().count('"msg":"role ended"')
-        assert died >= kills[0]
+        role.stop(signal.SIGTERM)
+        assert role.process.returncode == 0
 
 
 def answers(gateway):
