@@ -14,9 +14,9 @@ namespace {
 using environment::CredentialKind;
 using environment::Environments;
 using environment::FlagSet;
-// Used in co_await expressions, which the check does not see.
-using boost::asio::experimental::awaitable_operators::operator||
-    ;  // NOLINT(misc-unused-using-decls)
+// The check does not see the use in co_await expressions.
+// NOLINTNEXTLINE(misc-unused-using-decls)
+using boost::asio::experimental::awaitable_operators::operator||;
 
 constexpr std::string_view kHeartbeat = ":\n";
 
