@@ -71,12 +71,19 @@ int report(const Error& error) {
 using Chosen = std::function<int()>;
 
 void add_serve(CLI::App& root, Common& common, Chosen& chosen) {
-  CLI::App* command = root.add_subcommand("serve", "runs the server");
+  CLI::App* command = root.add_subcommand("serve", "runs the server: all roles, or one of them");
   common.add_to(*command);
   auto options = std::make_shared<ServeOptions>();
   auto role = std::make_shared<std::string>();
-  command->add_option("--role", *role, "gateway: only that role, in this process")
-      ->check(CLI::IsMember({"gateway"}));
+  command->add_flag("--demo", options->demo, "make a demo project for examples/shop");
+  command->add_option("--example", options->example, "a command to run beside the demo");
+  command
+      ->add_option("--role", *role,
+                   "gateway, control or processor: only that role, in this process")
+      ->check(CLI::IsMember({"gateway", "control", "processor"}));
+  command->add_option("--stages", options->stages, "of the processor: transform, analytics, lake")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"transform", "analytics", "lake"}));
   command->callback([&common, &chosen, options, role] {
     chosen = [&common, options, role] {
       auto effective = common.load();
@@ -160,15 +167,153 @@ void add_log(CLI::App& root, Common& common, Chosen& chosen) {
   });
 }
 
+// Options of the subcommands that talk to a running server.
+struct Client {
+  std::string server, token, data_folder = "flagstream-data";
+  bool json = false;
+  Place place;
+
+  void add_to(CLI::App& command) {
+    command.add_option("--server", server, "address of the server (or FLAGSTREAM_SERVER)");
+    command.add_option("--token", token, "access token (or FLAGSTREAM_TOKEN)");
+    command.add_option("--data", data_folder,
+                       "data folder of a server on this machine, whose token is used");
+    command.add_flag("--json", json, "answer as JSON");
+  }
+  void add_place_to(CLI::App& command) {
+    command.add_option("--project", place.project, "project key; none: the only one");
+    command.add_option("--env", place.environment, "environment key")->capture_default_str();
+  }
+  Transport transport() const {
+    return http_transport(server_of(server), token_of(token, data_folder));
+  }
+  Console console() const { return {std::cout, std::cerr, json ? Output::Json : Output::Table}; }
+};
+
+CLI::App* add_client_command(CLI::App& parent, const char* name, const char* about,
+                             Client& client) {
+  CLI::App* command = parent.add_subcommand(name, about);
+  client.add_to(*command);
+  return command;
+}
+
+void add_projects(CLI::App& root, Client& client, Chosen& chosen) {
+  CLI::App* project =
+      root.add_subcommand("project", "lists and creates projects")->require_subcommand(1);
+  add_client_command(*project, "list", "every project", client)->callback([&] {
+    chosen = [&] { return project_list(client.transport(), client.console()); };
+  });
+  auto key = std::make_shared<std::string>();
+  auto name = std::make_shared<std::string>();
+  CLI::App* create = add_client_command(
+      *project, "create", "a project with the environments test and production", client);
+  create->add_option("key", *key)->required();
+  create->add_option("--name", *name);
+  create->callback([&client, &chosen, key, name] {
+    chosen = [&client, key, name] {
+      return project_create(client.transport(), client.console(), *key, *name);
+    };
+  });
+}
+
+void add_environments(CLI::App& root, Client& client, Chosen& chosen) {
+  CLI::App* env =
+      root.add_subcommand("env", "lists and creates environments")->require_subcommand(1);
+  CLI::App* list = add_client_command(*env, "list", "the environments of a project", client);
+  list->add_option("--project", client.place.project);
+  list->callback([&] {
+    chosen = [&] { return environment_list(client.transport(), client.console(), client.place); };
+  });
+  auto key = std::make_shared<std::string>();
+  auto name = std::make_shared<std::string>();
+  CLI::App* create =
+      add_client_command(*env, "create", "an environment with keys of its own", client);
+  create->add_option("key", *key)->required();
+  create->add_option("--name", *name);
+  create->add_option("--project", client.place.project);
+  create->callback([&client, &chosen, key, name] {
+    chosen = [&client, key, name] {
+      return environment_create(client.transport(), client.console(), client.place, *key, *name);
+    };
+  });
+}
+
+void add_flags(CLI::App& root, Client& client, Chosen& chosen) {
+  CLI::App* flag =
+      root.add_subcommand("flag", "lists, creates and changes flags")->require_subcommand(1);
+  CLI::App* list = add_client_command(*flag, "list", "the flags of a project", client);
+  client.add_place_to(*list);
+  list->callback([&] {
+    chosen = [&] { return flag_list(client.transport(), client.console(), client.place); };
+  });
+
+  auto created = std::make_shared<NewFlagOptions>();
+  CLI::App* create = add_client_command(*flag, "create", "a flag, off everywhere", client);
+  client.add_place_to(*create);
+  create->add_option("key", created->key)->required();
+  create->add_option("--name", created->name);
+  create
+      ->add_option("--variation", created->variations,
+                   "a JSON value; repeated; none: true and false")
+      ->allow_extra_args(false);
+  create->add_flag("--client-side", created->client_side,
+                   "available to browsers and mobile applications");
+  create->callback([&client, &chosen, created] {
+    chosen = [&client, created] {
+      return flag_create(client.transport(), client.console(), client.place, *created);
+    };
+  });
+
+  auto key = std::make_shared<std::string>();
+  for (const auto& [word, to] : {std::pair{"on", Switch::On}, {"off", Switch::Off}}) {
+    CLI::App* turn = add_client_command(
+        *flag, word, to == Switch::On ? "turns a flag on" : "turns a flag off", client);
+    client.add_place_to(*turn);
+    turn->add_option("key", *key)->required();
+    turn->callback([&client, &chosen, key, to] {
+      chosen = [&client, key, to] {
+        return flag_switch(client.transport(), client.console(), client.place, *key, to);
+      };
+    });
+  }
+
+  auto shares = std::make_shared<std::vector<std::string>>();
+  auto kind = std::make_shared<std::string>("user");
+  CLI::App* rollout =
+      add_client_command(*flag, "rollout", "serves variations by percentage", client);
+  client.add_place_to(*rollout);
+  rollout->add_option("key", *key)->required();
+  rollout->add_option("shares", *shares, "VARIATION=PERCENT ...; together 100")->required();
+  rollout->add_option("--context-kind", *kind)->capture_default_str();
+  rollout->callback([&client, &chosen, key, shares, kind] {
+    chosen = [&client, key, shares, kind] {
+      return flag_rollout(client.transport(), client.console(), client.place, *key, *shares, *kind);
+    };
+  });
+}
+
+void add_keys(CLI::App& root, Client& client, Chosen& chosen) {
+  CLI::App* command =
+      add_client_command(root, "keys", "SDK key, mobile key and client-side id", client);
+  client.add_place_to(*command);
+  command->callback(
+      [&] { chosen = [&] { return keys(client.transport(), client.console(), client.place); }; });
+}
+
 int run(int argc, char** argv) {
   CLI::App root("Flagstream: feature flags and their event pipeline.", "flagstream");
   root.require_subcommand(1);
   root.set_version_flag("--version", FLAGSTREAM_VERSION);
   Common common;
+  Client client;
   Chosen chosen;
   add_serve(root, common, chosen);
   add_config(root, common, chosen);
   add_log(root, common, chosen);
+  add_projects(root, client, chosen);
+  add_environments(root, client, chosen);
+  add_flags(root, client, chosen);
+  add_keys(root, client, chosen);
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

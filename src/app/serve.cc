@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "app/data_folder.h"
-#include "app/roles.h"
 #include "app/supervisor.h"
 #include "base/clock.h"
 #include "io/file_system.h"
@@ -51,8 +50,11 @@ Result<void> check_address(std::string_view address, std::string_view key) {
   return {};
 }
 
-ChildCommand role_command(const ServeOptions& options, std::string name, const std::string& role) {
+ChildCommand role_command(const ServeOptions& options, std::string name, const std::string& role,
+                          const std::string& stages) {
   std::vector<std::string> arguments = {"serve", "--role", role};
+  if (!stages.empty()) arguments.insert(arguments.end(), {"--stages", stages});
+  if (options.demo) arguments.push_back("--demo");
   arguments.insert(arguments.end(), options.forwarded.begin(), options.forwarded.end());
   return ChildCommand{
       .name = std::move(name), .arguments = std::move(arguments), .program = {}, .environment = {}};
@@ -62,15 +64,17 @@ ChildCommand role_command(const ServeOptions& options, std::string name, const s
 // data/run/serving.json for programs.
 class Announcer {
  public:
-  explicit Announcer(const DataFolder& folder) : folder_(folder) {}
+  Announcer(const ServeOptions& options, const DataFolder& folder)
+      : options_(options), folder_(folder) {}
 
   void role_ready(Supervisor& supervisor, const std::string& name, const std::string& line) {
     ready_[name] = line;
-    if (!ready_.contains("gateway")) return;
+    if (!ready_.contains("gateway") || !ready_.contains("control")) return;
     write_serving_file(supervisor);
     if (announced_) return;
     announced_ = true;
     announce();
+    if (!options_.example.empty()) start_example(supervisor);
   }
 
  private:
@@ -89,9 +93,9 @@ class Announcer {
       if (!roles.empty()) roles += ',';
       roles += fmt::format("\"{}\":{}", name, pid);
     }
-    const std::string text =
-        fmt::format("{{\"url\":\"{}\",\"adminUrl\":\"{}\",\"roles\":{{{}}}}}\n",
-                    said("gateway", "url"), said("gateway", "adminUrl"), roles);
+    const std::string text = fmt::format(
+        "{{\"url\":\"{}\",\"adminUrl\":\"{}\",\"setupPath\":\"{}\",\"roles\":{{{}}}}}\n",
+        said("gateway", "url"), said("gateway", "adminUrl"), said("control", "setupPath"), roles);
     if (const auto written =
             io::posix_file_system().replace_file(folder_.run() + "/serving.json", text);
         !written) {
@@ -102,9 +106,42 @@ class Announcer {
   void announce() const {
     const std::string url = said("gateway", "url");
     std::cout << fmt::format("\n  Flagstream serves on {}   (data: {})\n\n", url, folder_.path);
+    if (const std::string setup = said("control", "setupPath"); !setup.empty()) {
+      std::cout << fmt::format("  page            {}{}\n", url, setup);
+    } else {
+      std::cout << fmt::format("  page            {}/ui/\n", url);
+    }
+    if (options_.demo) {
+      std::cout << fmt::format("  SDK key         {}\n  mobile key      {}\n  client-side id  {}\n",
+                               said("control", "sdkKey"), said("control", "mobileKey"),
+                               said("control", "clientSideId"));
+      std::cout << fmt::format(
+          "\n  try  build/release/src/app/flagstream flag on free-shipping --data {}\n"
+          "       build/release/src/app/flagstream sql --data {} \"SELECT key, sum(count) FROM "
+          "events WHERE kind = "
+          "'summary' GROUP BY key\"\n\n",
+          folder_.path, folder_.path);
+    }
     std::cout.flush();
   }
 
+  void start_example(Supervisor& supervisor) const {
+    std::vector<std::string> words;
+    for (std::size_t at = 0; at < options_.example.size();) {
+      const std::size_t end = std::min(options_.example.find(' ', at), options_.example.size());
+      if (end > at) words.push_back(options_.example.substr(at, end - at));
+      at = end + 1;
+    }
+    if (words.empty()) return;
+    const std::string program = words.front();
+    supervisor.add(ChildCommand{.name = "example",
+                                .arguments = std::move(words),
+                                .program = program,
+                                .environment = {{"FLAGSTREAM_SDK_KEY", said("control", "sdkKey")},
+                                                {"FLAGSTREAM_URL", said("gateway", "url")}}});
+  }
+
+  const ServeOptions& options_;
   const DataFolder& folder_;
   std::map<std::string, std::string> ready_;
   bool announced_ = false;
@@ -119,7 +156,7 @@ int report(const Error& error) {
 }  // namespace
 
 int serve(const ServeOptions& options) {
-  if (options.role) return run_gateway(options);
+  if (options.role) return run_role(options);
   const Config& config = options.effective.config;
   const auto folder = open_data_folder(io::posix_file_system(), config.data_folder);
   if (!folder) return report(folder.error());
@@ -128,10 +165,13 @@ int serve(const ServeOptions& options) {
     if (const auto usable = check_address(*address, key); !usable) return report(usable.error());
   }
   const SystemClock clock;
-  Announcer announcer(*folder);
+  Announcer announcer(options, *folder);
   Supervisor* running = nullptr;
-  Supervisor supervisor({role_command(options, "gateway", "gateway")}, clock,
-                        [&](const std::string& name, const std::string& line) {
+  Supervisor supervisor({role_command(options, "gateway", "gateway", ""),
+                         role_command(options, "control", "control", ""),
+                         role_command(options, "processor", "processor", "transform,analytics"),
+                         role_command(options, "lake", "processor", "lake")},
+                        clock, [&](const std::string& name, const std::string& line) {
                           announcer.role_ready(*running, name, line);
                         });
   running = &supervisor;

@@ -11,7 +11,11 @@ namespace flagstream::app {
 
 struct ServeOptions {
   Effective effective;
-  std::optional<std::string> role;  // gateway: run that role in this process
+  bool demo = false;  // seed a demo project
+  std::string
+      example;  // command started beside the demo, with FLAGSTREAM_SDK_KEY and FLAGSTREAM_URL
+  std::optional<std::string> role;  // gateway, control, processor: run that role in this process
+  std::vector<std::string> stages;  // of the processor
   std::vector<std::string>
       forwarded;  // the arguments to hand on to the roles: sources of configuration
 };
@@ -19,5 +23,8 @@ struct ServeOptions {
 // Returns the exit status: 0 stopped as asked, 1 failed, 78 cannot start as configured (said in one
 // sentence on stderr).
 int serve(const ServeOptions& options);
+
+// What a role runs until SIGINT or SIGTERM.
+int run_role(const ServeOptions& options);
 
 }  // namespace flagstream::app

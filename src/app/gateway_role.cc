@@ -1,104 +1,21 @@
-#include "app/roles.h"
-
 #include <algorithm>
-#include <iostream>
 #include <thread>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include "app/data_folder.h"
-#include "app/role_status.h"
+#include "app/roles.h"
 #include "app/supervisor.h"
-#include "base/clock.h"
+#include "app/surroundings.h"
 #include "base/id.h"
 #include "gateway/gateway.h"
 #include "http/forward.h"
-#include "http/server.h"
-#include "io/file_system.h"
-#include "log/local_log.h"
-#include "telemetry/metrics.h"
 #include "telemetry/tell.h"
 
 namespace flagstream::app {
 namespace {
 
-constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
-constexpr std::chrono::milliseconds kPatience{5'000};
 constexpr rlim_t kDescriptorsKept = 128;  // for files of the log and the like
-
-telemetry::Level level_of(std::string_view text) {
-  if (text == "debug") return telemetry::Level::Debug;
-  if (text == "warn") return telemetry::Level::Warn;
-  if (text == "error") return telemetry::Level::Error;
-  return telemetry::Level::Info;
-}
-
-// Blocks the signals that end a role, so that every thread started later leaves them to wait().
-class StopSignals {
- public:
-  StopSignals() {
-    sigemptyset(&wanted_);
-    sigaddset(&wanted_, SIGINT);
-    sigaddset(&wanted_, SIGTERM);
-    ::pthread_sigmask(SIG_BLOCK, &wanted_, nullptr);
-    ::signal(SIGPIPE, SIG_IGN);
-  }
-  void wait() const {
-    int signal = 0;
-    ::sigwait(&wanted_, &signal);
-  }
-
- private:
-  sigset_t wanted_;
-};
-
-// What every role begins with.
-struct Surroundings {
-  explicit Surroundings(const ServeOptions& options, std::string_view role)
-      : config(options.effective.config), folder(data_folder_at(config.data_folder)) {
-    telemetry::configure(level_of(config.telemetry_level), role);
-    log = log::open_local_log({.folder = folder.log(),
-                               .segment_bytes = config.segment_bytes,
-                               .pool_segments = static_cast<std::uint32_t>(config.pool_segments),
-                               .reserve_bytes = config.reserve_bytes},
-                              files, clock, registry);
-  }
-
-  log::TopicOptions event_topics() const {
-    return {.partitions = static_cast<log::Partition>(config.partitions),
-            .retention = config.retention,
-            .retention_bytes = config.retention_bytes,
-            .ticks = false,
-            .leave_reserve = false};
-  }
-
-  // Its own status, on data/run/NAME.sock.
-  Result<std::unique_ptr<http::Server>> serve_status(const std::string& name,
-                                                     const RoleStatus& status) {
-    return http::Server::start({.name = "status",
-                                .listen = "unix:" + folder.run() + "/" + name + ".sock",
-                                .shards = 1,
-                                .limits = {}},
-                               status_routes("", status, registry), clock, registry);
-  }
-
-  const Config& config;
-  DataFolder folder;
-  const StopSignals signals;
-  SystemClock clock;
-  telemetry::Registry registry;
-  io::FileSystem& files = io::posix_file_system();
-  std::unique_ptr<log::Log> log;
-};
-
-int report(const Error& error) {
-  telemetry::error("role cannot go on", {{"error", error}});
-  return error.kind == ErrorKind::InvalidArgument ? kExitConfig : 1;
-}
 
 // The soft limit is raised to the hard one; what is left after the log's files bounds the
 // connections.
@@ -151,9 +68,9 @@ class AdminListener {
                                                       const RoleStatus& status) {
     auto admin = std::make_unique<AdminListener>();
     std::vector<http::Route> routes = status_routes("", status, around.registry);
-    for (const char* role : {"control"}) {
+    for (const char* role : {"control", "processor", "lake"}) {
       admin->others_.push_back(std::make_unique<http::Forwarder>(
-          http::ForwardSettings{.socket_path = around.folder.run() + "/" + role + ".sock"},
+          http::ForwardSettings{.socket_path = around.folder.run() + "/" + role + "-status.sock"},
           around.registry));
       http::Handler forward = admin->others_.back()->handler();
       for (const char* path : {"/livez", "/readyz", "/status", "/metrics"}) {

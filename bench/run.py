@@ -1,0 +1,222 @@
+"""Runs the benchmark jobs and writes bench/results/latest.json: one object per figure with job, metric, unit, value,
+peer, ratio and method.
+
+    bench/run.py [JOB ...]        evaluate ingest process lake visible; none: all
+
+Every job measures its peer in the same run, because machines differ and are noisy; the ratio is what to compare.
+Load and server share the machine, so absolute figures are lower bounds.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+
+from gateway import Gateway  # noqa: E402
+from harness import Server, wait_until  # noqa: E402
+from roles import RoleProcess  # noqa: E402
+
+BUILD = ROOT / "build/release/bench"
+SECONDS = 5
+REAL_SEGMENTS = {"log.segment_size": "64MiB", "log.pool_segments": "4"}
+PAYLOADS = ROOT / "tests/data/sdk-payloads"
+LARGE = PAYLOADS / "node-server-101-events.json"
+SMALL = PAYLOADS / "node-server-6-events.json"
+
+
+class Figures:
+    def __init__(self):
+        self.all = []
+
+    def add(self, job, metric, unit, value, method, peer="", ratio=None):
+        self.all.append({"job": job, "metric": metric, "unit": unit, "value": round(value, 3), "peer": peer,
+                         "ratio": None if ratio is None else round(ratio, 3), "method": method})
+        print(f"  {metric:<52} {value:>14,.1f} {unit:<12}" + (f" {ratio:.2f} x {peer}" if ratio is not None else ""))
+
+
+def load(port, key, payload, *, rate=0, connections=16, seconds=SECONDS):
+    done = subprocess.run([str(BUILD / "load"), "--port", str(port), "--key", key, "--payload", str(payload),
+                           "--connections", str(connections), "--seconds", str(seconds), "--rate", str(rate)],
+                          capture_output=True, text=True, timeout=seconds + 120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def discarding_server():
+    process = subprocess.Popen([str(BUILD / "discard_server")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield int(process.stdout.readline().rsplit(":", 1)[1])
+    finally:
+        process.stdin.close()
+        process.wait(10)
+
+
+def disk_sync_us(size):
+    """p50 and p99 of write + fdatasync into a preallocated file of this disk, one at a time."""
+    with tempfile.NamedTemporaryFile(dir=ROOT / "build") as file:
+        block = os.urandom(size)
+        os.pwrite(file.fileno(), bytes(size * 256), 0)
+        os.fsync(file.fileno())
+        times = []
+        for n in range(400):
+            began = time.perf_counter()
+            os.pwrite(file.fileno(), block, n % 256 * size)
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - began) * 1e6)
+    times.sort()
+    return times[len(times) // 2], times[int(len(times) * 0.99)]
+
+
+def events_in(payload):
+    """Records that a payload becomes: every event, and every counter of a summary."""
+    total = 0
+    for event in json.loads(payload.read_text()):
+        if event["kind"] == "summary":
+            total += sum(len(feature["counters"]) for feature in event["features"].values())
+        else:
+            total += 1
+    return total
+
+
+def evaluate(figures):
+    done = subprocess.run([str(BUILD / "evaluate"), "--benchmark_format=json", "--benchmark_min_time=1"],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for run in json.loads(done.stdout)["benchmarks"]:
+        figures.add("evaluate", run["name"], "1/s", 1e9 / run["cpu_time"],
+                    "one core, in process, compiled flag set (bench/evaluate.cc)")
+
+
+def ingest(figures):
+    sync_p50, sync_p99 = disk_sync_us(4096)
+    figures.add("ingest", "disk: 4 KiB write + fdatasync, p50", "us", sync_p50, "one at a time, preallocated file")
+    figures.add("ingest", "disk: 4 KiB write + fdatasync, p99", "us", sync_p99, "one at a time, preallocated file")
+    with Gateway(settings=REAL_SEGMENTS) as gateway, discarding_server() as discard:
+        for payload in (LARGE, SMALL):
+            size = f"{payload.stat().st_size / 1000:.0f} KB payloads"
+            load(gateway.port, gateway.sdk_key, payload, seconds=2)  # the pool of segment files fills
+            peer = load(discard, "any", payload)
+            peak = load(gateway.port, gateway.sdk_key, payload)
+            method = "closed loop, 16 connections, load on the same cores; peer: the same server, bodies discarded"
+            for metric, unit in (("megabytes_per_second", "MB/s"), ("payloads_per_second", "payloads/s")):
+                figures.add("ingest", f"{size}: {metric.replace('_', ' ')}", unit, peak[metric], method,
+                            "discarding", peak[metric] / peer[metric])
+            paced = load(gateway.port, gateway.sdk_key, payload, rate=peak["payloads_per_second"] * 0.5)
+            for quantile in ("p50_us", "p99_us"):
+                figures.add("ingest", f"{size}: acknowledgement, {quantile[:3]} at 50 % of peak", "us", paced[quantile],
+                            "open loop from the intended time of sending; peer: the disk's own fdatasync p50",
+                            "fdatasync", paced[quantile] / sync_p50)
+
+
+def catch_up(figures, job, roles, until):
+    """Stores payloads with the stages stopped, then times the stages from start to lag 0."""
+    with Server(settings=REAL_SEGMENTS | {"lake.commit_interval": "30s"}) as server:
+        key = server.sdk_key
+        server.stop()
+        gateway, control = RoleProcess(server, "gateway"), RoleProcess(server, "control")
+        running = [gateway, control]
+        try:
+            gateway.start()
+            control.start()
+            wait_until(lambda: answers(server), 20, "gateway and control serve")
+            stored = load(server.port, key, LARGE, seconds=SECONDS * 2)
+            events = stored["payloads"] * events_in(LARGE)
+            times = {}
+            for name in roles:
+                role = RoleProcess(server, name)
+                running.append(role)
+                began = time.monotonic()
+                role.start()
+                wait_until(lambda: server.health()["lag"][until[name]] == 0, 300, f"{name} caught up")
+                times[name] = time.monotonic() - began
+            seconds = times[roles[-1]]
+            figures.add(job, f"{' + '.join(roles)}: events", "events/s", events / seconds,
+                        f"{stored['payloads']} payloads of {LARGE.stat().st_size} bytes from the log, start of the role included")
+            figures.add(job, f"{' + '.join(roles)}: JSON", "MB/s", stored["payloads"] * LARGE.stat().st_size / seconds / 1e6,
+                        "the same run")
+        finally:
+            for role in reversed(running):
+                role.stop(15)
+
+
+def answers(server):
+    try:
+        return server.api("GET", "/api/internal/health?project=demo&environment=production").status == 200
+    except OSError:
+        return False
+
+
+def process(figures):
+    catch_up(figures, "process", ["processor"], {"processor": "payloads"})
+
+
+def lake(figures):
+    catch_up(figures, "lake", ["processor", "lake"], {"processor": "payloads", "lake": "lake"})
+
+
+def visible(figures):
+    """From the acknowledgement of a payload to its count in the REST answer, while other load runs."""
+    flag, samples = "visible-flag", 60
+    with Server(settings=REAL_SEGMENTS) as server:
+        peak = load(server.port, server.sdk_key, LARGE, seconds=3)["payloads_per_second"]
+        server.wait_until_processed(120)
+        rate = 0.7 * min(peak, whole_pipeline_peak(server))
+        noise = threading.Thread(target=load, args=(server.port, server.sdk_key, LARGE),
+                                 kwargs={"rate": rate, "seconds": samples * 0.5})
+        noise.start()
+        waits = []
+        for n in range(samples):
+            now = int(time.time() * 1000)
+            body = [{"kind": "summary", "startDate": now, "endDate": now, "features": {
+                flag: {"default": False, "contextKinds": ["user"],
+                       "counters": [{"variation": 0, "version": 1, "value": True, "count": 1}]}}}]
+            answer = server.post_events(json.dumps(body).encode(), f"00000000-0000-4000-8000-{n:012d}")
+            assert answer.status == 202
+            began = time.monotonic()
+            wait_until(lambda: sum(server.evaluations(flag).values()) > n, 30, "the evaluation is counted")
+            waits.append(time.monotonic() - began)
+        noise.join()
+        waits.sort()
+        method = f"{samples} payloads, one at a time, under {rate:.0f} payloads/s (70 % of what the whole pipeline sustains)"
+        for name, q in (("p50", 0.5), ("p99", 0.99)):
+            figures.add("visible", f"acknowledged to visible, {name}", "ms", waits[int(len(waits) * q)] * 1000, method)
+
+
+def whole_pipeline_peak(server):
+    """Payloads a second that all roles sustain together: the rate at which a backlog is worked off under load."""
+    stored = load(server.port, server.sdk_key, LARGE, seconds=SECONDS)
+    began = time.monotonic()
+    server.wait_until_processed(300)
+    return stored["payloads"] / (SECONDS + time.monotonic() - began)
+
+
+JOBS = {"evaluate": evaluate, "ingest": ingest, "process": process, "lake": lake, "visible": visible}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("jobs", nargs="*", choices=[[], *JOBS], default=[])
+    jobs = parser.parse_args().jobs or list(JOBS)
+    figures = Figures()
+    for job in jobs:
+        print(job)
+        JOBS[job](figures)
+    results = ROOT / "bench/results/latest.json"
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
+    results.write_text(json.dumps({"machine": {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()},
+                                   "figures": figures.all}, indent=1) + "\n")
+    print(f"written to {results.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

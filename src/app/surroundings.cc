@@ -1,0 +1,67 @@
+#include "app/surroundings.h"
+
+#include <unistd.h>
+
+#include "log/local_log.h"
+#include "telemetry/tell.h"
+
+namespace flagstream::app {
+namespace {
+
+telemetry::Level level_of(std::string_view text) {
+  if (text == "debug") return telemetry::Level::Debug;
+  if (text == "warn") return telemetry::Level::Warn;
+  if (text == "error") return telemetry::Level::Error;
+  return telemetry::Level::Info;
+}
+
+}  // namespace
+
+StopSignals::StopSignals() {
+  sigemptyset(&wanted_);
+  sigaddset(&wanted_, SIGINT);
+  sigaddset(&wanted_, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &wanted_, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+void StopSignals::wait() const {
+  int signal = 0;
+  ::sigwait(&wanted_, &signal);
+}
+
+void StopSignals::raise() { ::kill(::getpid(), SIGTERM); }
+
+Surroundings::Surroundings(const ServeOptions& options, std::string_view role)
+    : config(options.effective.config), folder(data_folder_at(config.data_folder)) {
+  telemetry::configure(level_of(config.telemetry_level), role);
+  log = log::open_local_log({.folder = folder.log(),
+                             .segment_bytes = config.segment_bytes,
+                             .pool_segments = static_cast<std::uint32_t>(config.pool_segments),
+                             .reserve_bytes = config.reserve_bytes},
+                            files, clock, registry);
+}
+
+log::TopicOptions Surroundings::event_topics() const {
+  return {.partitions = static_cast<log::Partition>(config.partitions),
+          .retention = config.retention,
+          .retention_bytes = config.retention_bytes,
+          .ticks = false,
+          .leave_reserve = false};
+}
+
+Result<std::unique_ptr<http::Server>> Surroundings::serve_status(const std::string& name,
+                                                                 const RoleStatus& status) {
+  return http::Server::start({.name = "status",
+                              .listen = "unix:" + folder.run() + "/" + name + "-status.sock",
+                              .shards = 1,
+                              .limits = {}},
+                             status_routes("", status, registry), clock, registry);
+}
+
+int report(const Error& error) {
+  telemetry::error("role cannot go on", {{"error", error}});
+  return error.kind == ErrorKind::InvalidArgument ? kExitConfig : 1;
+}
+
+}  // namespace flagstream::app

@@ -1,0 +1,58 @@
+// What every role begins with: settings, the data folder, the log, signals and metrics.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <signal.h>
+
+#include "app/data_folder.h"
+#include "app/role_status.h"
+#include "app/serve.h"
+#include "base/clock.h"
+#include "http/server.h"
+#include "io/file_system.h"
+#include "log/log.h"
+#include "telemetry/metrics.h"
+
+namespace flagstream::app {
+
+inline constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
+// What a listener gives requests that run when it is asked to stop.
+inline constexpr std::chrono::milliseconds kPatience{5'000};
+
+// Blocks the signals that end a role, so that every thread started later leaves them to wait().
+class StopSignals {
+ public:
+  StopSignals();
+  void wait() const;
+  // Makes wait() return, from any thread: a role that cannot go on ends as if it had been asked to.
+  static void raise();
+
+ private:
+  sigset_t wanted_;
+};
+
+// Members are public and in the order of their use.  One per process.
+struct Surroundings {
+  Surroundings(const ServeOptions& options, std::string_view role);
+
+  log::TopicOptions event_topics() const;
+  // The role's own status, on data/run/NAME-status.sock.
+  Result<std::unique_ptr<http::Server>> serve_status(const std::string& name,
+                                                     const RoleStatus& status);
+
+  const Config& config;
+  DataFolder folder;
+  const StopSignals signals;
+  SystemClock clock;
+  telemetry::Registry registry;
+  io::FileSystem& files = io::posix_file_system();
+  std::unique_ptr<log::Log> log;
+};
+
+// Tells why the role ends; returns its exit status.
+int report(const Error& error);
+
+}  // namespace flagstream::app
