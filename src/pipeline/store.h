@@ -1,5 +1,6 @@
 // The store of one (stage, partition): RocksDB behind four calls.  Written by checkpoints only;
 // each is one synced batch that also holds the input position and the format version.
+// Entries: docs/formats/stage-store.md.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +15,7 @@
 namespace flagstream::pipeline {
 
 // The entries of one checkpoint.  Keys of folds begin with 'd' (the runtime's own begin with 'r').
+// Of several changes to one key the last counts.
 class Changes {
  public:
   Changes();
@@ -35,9 +37,9 @@ class Changes {
 
 class Store {
  public:
-  // Makes the folder if needed.  Conflict: open elsewhere.  `prefix_bytes`: keys that share so many
-  // first bytes share a bloom filter prefix, so that may_have_prefix() can say no from memory; 0:
-  // whole keys only.
+  // Makes the folder and its parents if needed.  Conflict: open elsewhere.  DataLoss: damaged.
+  // `prefix_bytes`: keys that share so many first bytes share an entry of the filters too, so that
+  // scan() of a longer prefix can say "nothing" from memory; 0: whole keys only.
   static Result<std::unique_ptr<Store>> open(const std::string& folder,
                                              std::size_t prefix_bytes = 0);
   ~Store();
