@@ -24,7 +24,7 @@ OWNERS = {
     r"^duckdb\.h": {"lake"},
     r"^(CLI/|toml\+\+/)": {"app"},
     r"^boost/json": {"json"},
-    r"^re2/": {"flags"},
+    r"^re2/": {"flags", "catalog"},
     r"^curl/": {"app", "objects", "destinations"},
     r"^isa-l/": {"base", "http"},
 }

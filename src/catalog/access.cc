@@ -35,8 +35,9 @@ std::optional<Role> parse_role(std::string_view text) {
 
 Result<std::string> Access::create_token(std::string_view name, Role role) {
   std::string token = "api-" + random_uuid();
-  FS_TRY(auto insert, database_.prepare("INSERT INTO access_tokens (id, name, role, hash, created_ms) "
-                                        "VALUES (?1, ?2, ?3, ?4, ?5)"));
+  FS_TRY(auto insert,
+         database_.prepare("INSERT INTO access_tokens (id, name, role, hash, created_ms) "
+                           "VALUES (?1, ?2, ?3, ?4, ?5)"));
   insert.bind(1, random_hex(24)).bind(2, name).bind(3, to_string(role));
   FS_TRY(insert.bind(4, sha256_hex(token)).bind(5, now_ms()).run());
   return token;
@@ -61,7 +62,8 @@ Result<std::string> Access::create_setup_token() {
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
   FS_TRY(database_.exec("DELETE FROM setup_tokens"));
   FS_TRY(auto insert,
-         database_.prepare("INSERT INTO setup_tokens (hash, created_ms, expires_ms) VALUES (?1, ?2, ?3)"));
+         database_.prepare(
+             "INSERT INTO setup_tokens (hash, created_ms, expires_ms) VALUES (?1, ?2, ?3)"));
   insert.bind(1, sha256_hex(token)).bind(2, now_ms());
   FS_TRY(insert.bind(3, now_ms() + kSetupMinutes * kMillisPerMinute).run());
   FS_TRY(transaction.commit());
@@ -76,10 +78,12 @@ Result<bool> Access::needs_setup() {
 
 Result<std::string> Access::redeem_setup_token(std::string_view token) {
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
-  FS_TRY(auto remove, database_.prepare("DELETE FROM setup_tokens WHERE hash = ?1 AND expires_ms > ?2"));
+  FS_TRY(auto remove,
+         database_.prepare("DELETE FROM setup_tokens WHERE hash = ?1 AND expires_ms > ?2"));
   FS_TRY(remove.bind(1, sha256_hex(token)).bind(2, now_ms()).run());
   if (database_.changes() == 0) {
-    return fail(ErrorKind::Unauthenticated, "this setup link was used already or has expired: restart to get a new one");
+    return fail(ErrorKind::Unauthenticated,
+                "this setup link was used already or has expired: restart to get a new one");
   }
   FS_TRY(std::string session, create_session("owner", Role::Admin));
   FS_TRY(transaction.commit());
@@ -90,15 +94,17 @@ Result<std::string> Access::create_session(std::string_view name, Role role) {
   std::string session = random_hex(kSecretDigits);
   FS_TRY(auto expire, database_.prepare("DELETE FROM sessions WHERE expires_ms <= ?1"));
   FS_TRY(expire.bind(1, now_ms()).run());
-  FS_TRY(auto insert, database_.prepare("INSERT INTO sessions (hash, name, role, created_ms, expires_ms) "
-                                        "VALUES (?1, ?2, ?3, ?4, ?5)"));
+  FS_TRY(auto insert,
+         database_.prepare("INSERT INTO sessions (hash, name, role, created_ms, expires_ms) "
+                           "VALUES (?1, ?2, ?3, ?4, ?5)"));
   insert.bind(1, sha256_hex(session)).bind(2, name).bind(3, to_string(role)).bind(4, now_ms());
   FS_TRY(insert.bind(5, now_ms() + kSessionDays * kMillisPerDay).run());
   return session;
 }
 
 Result<std::optional<Identity>> Access::find_session(std::string_view session) {
-  FS_TRY(auto read, database_.prepare("SELECT name, role FROM sessions WHERE hash = ?1 AND expires_ms > ?2"));
+  FS_TRY(auto read,
+         database_.prepare("SELECT name, role FROM sessions WHERE hash = ?1 AND expires_ms > ?2"));
   FS_TRY(const bool found, read.bind(1, sha256_hex(session)).bind(2, now_ms()).step());
   if (!found) return std::nullopt;
   const auto role = parse_role(read.text(1));

@@ -1,5 +1,6 @@
-// Who may call the REST API: access tokens of programs, sessions of browsers, and the one-time setup token that
-// makes the first session.  Only SHA-256 of each secret is stored; secrets are returned once, when made.
+// Who may call the REST API: access tokens of programs, sessions of browsers, and the one-time
+// setup token that makes the first session.  Only SHA-256 of each secret is stored; secrets are
+// returned once, when made.
 #pragma once
 
 #include <optional>
@@ -40,7 +41,8 @@ class Access {
   Result<std::string> create_setup_token();
   // True while nobody has a valid session.
   Result<bool> needs_setup();
-  // Trades the setup token for a session of the owner, once.  Unauthenticated if it is not valid (any more).
+  // Trades the setup token for a session of the owner, once.  Unauthenticated if it is not valid
+  // (any more).
   Result<std::string> redeem_setup_token(std::string_view token);
 
   Result<std::optional<Identity>> find_session(std::string_view session);

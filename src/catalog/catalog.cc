@@ -3,31 +3,25 @@
 #include <algorithm>
 
 #include "base/assert.h"
-#include "catalog/items.h"
 #include "catalog/flag_json.h"
+#include "catalog/items.h"
+#include "catalog/limits.h"
 #include "catalog/schema.h"
 
 namespace flagstream::catalog {
 namespace {
 
-constexpr std::size_t kKeyBytesMax = 256;
 constexpr std::size_t kClientSideIdDigits = 24;
 constexpr std::string_view kEnvironmentColumns =
-    "SELECT id, project_id, key, name, color, tags, sdk_key, mobile_key, client_side_id, version, revision "
+    "SELECT id, project_id, key, name, color, tags, sdk_key, mobile_key, client_side_id, version, "
+    "revision "
     "FROM environments ";
 
-bool is_letter_or_digit(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-Result<void> check_label(std::string_view what, std::string_view key, std::string_view name) {
-  if (!is_key(key)) {
-    return fail(ErrorKind::InvalidArgument,
-                "the key of " + std::string(what) +
-                    " must be 1 to 256 letters, digits, '.', '_' or '-', beginning with a letter or digit");
-  }
-  if (name.empty()) return fail(ErrorKind::InvalidArgument, std::string(what) + " needs a name");
-  return {};
+Result<void> check_label(std::string_view what, std::string_view key, std::string_view name,
+                         const std::vector<std::string>& tags) {
+  FS_TRY(check_key(what, key));
+  FS_TRY(check_name(what, name));
+  return check_tags(tags);
 }
 
 Result<Project> read_project(const sql::Statement& row) {
@@ -64,12 +58,6 @@ Result<void> or_exists(Result<void> inserted, const std::string& what) {
 
 }  // namespace
 
-bool is_key(std::string_view text) {
-  if (text.empty() || text.size() > kKeyBytesMax || !is_letter_or_digit(text.front())) return false;
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
-}
-
 Result<Catalog> Catalog::open(const std::string& path, const Clock& clock) {
   FS_TRY(auto database, sql::Database::open(path));
   FS_TRY(database.migrate(schema_migrations()));
@@ -77,7 +65,8 @@ Result<Catalog> Catalog::open(const std::string& path, const Clock& clock) {
 }
 
 Result<std::uint64_t> Catalog::next_id(std::string_view counter) {
-  FS_TRY(auto take, database_.prepare("UPDATE counters SET next = next + 1 WHERE name = ?1 RETURNING next - 1"));
+  FS_TRY(auto take, database_.prepare(
+                        "UPDATE counters SET next = next + 1 WHERE name = ?1 RETURNING next - 1"));
   FS_TRY(const bool found, take.bind(1, counter).step());
   FS_ASSERT(found, "every counter is made with the schema");
   return static_cast<std::uint64_t>(take.integer(0));
@@ -102,13 +91,19 @@ Result<Project> Catalog::project(const std::string& key) {
 }
 
 Result<Project> Catalog::create_project(const NewProject& wanted, const Actor& actor) {
-  FS_TRY(check_label("a project", wanted.key, wanted.name));
+  FS_TRY(check_label("a project", wanted.key, wanted.name, wanted.tags));
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
   FS_TRY(const std::uint64_t id, next_id("project"));
-  const Project project{.id = ProjectId{id}, .key = wanted.key, .name = wanted.name, .tags = wanted.tags};
+  const Project project{
+      .id = ProjectId{id}, .key = wanted.key, .name = wanted.name, .tags = wanted.tags};
   FS_TRY(auto insert,
-         database_.prepare("INSERT INTO projects (id, key, name, tags, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)"));
-  insert.bind(1, id).bind(2, wanted.key).bind(3, wanted.name).bind(4, stored_tags(wanted.tags)).bind(5, now_ms());
+         database_.prepare(
+             "INSERT INTO projects (id, key, name, tags, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)"));
+  insert.bind(1, id)
+      .bind(2, wanted.key)
+      .bind(3, wanted.name)
+      .bind(4, stored_tags(wanted.tags))
+      .bind(5, now_ms());
   FS_TRY(or_exists(insert.run(), "project \"" + wanted.key + "\""));
   auto environments = wanted.environments;
   if (environments.empty()) {
@@ -122,7 +117,8 @@ Result<Project> Catalog::create_project(const NewProject& wanted, const Actor& a
 }
 
 Result<std::vector<Environment>> Catalog::environments(ProjectId project) {
-  FS_TRY(auto read, database_.prepare(std::string(kEnvironmentColumns) + "WHERE project_id = ?1 ORDER BY id"));
+  FS_TRY(auto read,
+         database_.prepare(std::string(kEnvironmentColumns) + "WHERE project_id = ?1 ORDER BY id"));
   read.bind(1, to_number(project));
   std::vector<Environment> all;
   for (;;) {
@@ -134,14 +130,15 @@ Result<std::vector<Environment>> Catalog::environments(ProjectId project) {
 }
 
 Result<Environment> Catalog::environment(ProjectId project, const std::string& key) {
-  FS_TRY(auto read, database_.prepare(std::string(kEnvironmentColumns) + "WHERE project_id = ?1 AND key = ?2"));
+  FS_TRY(auto read, database_.prepare(std::string(kEnvironmentColumns) +
+                                      "WHERE project_id = ?1 AND key = ?2"));
   FS_TRY(const bool found, read.bind(1, to_number(project)).bind(2, key).step());
   if (!found) return fail(ErrorKind::NotFound, "there is no environment \"" + key + "\"");
   return read_environment(read);
 }
 
-Result<Environment> Catalog::create_environment(const std::string& project_key, const NewEnvironment& wanted,
-                                                const Actor& actor) {
+Result<Environment> Catalog::create_environment(const std::string& project_key,
+                                                const NewEnvironment& wanted, const Actor& actor) {
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
   FS_TRY(const Project in, project(project_key));
   FS_TRY(Environment created, insert_environment(in, wanted));
@@ -150,8 +147,10 @@ Result<Environment> Catalog::create_environment(const std::string& project_key, 
   return created;
 }
 
-Result<Environment> Catalog::insert_environment(const Project& project, const NewEnvironment& wanted) {
-  FS_TRY(check_label("an environment", wanted.key, wanted.name));
+Result<Environment> Catalog::insert_environment(const Project& project,
+                                                const NewEnvironment& wanted) {
+  FS_TRY(check_label("an environment", wanted.key, wanted.name, wanted.tags));
+  FS_TRY(check_color(wanted.color));
   FS_TRY(const std::uint64_t id, next_id("environment"));
   Environment environment{.id = EnvironmentId{id},
                           .project = project.id,
@@ -163,12 +162,20 @@ Result<Environment> Catalog::insert_environment(const Project& project, const Ne
                           .mobile_key = "mob-" + random_uuid(),
                           .client_side_id = random_hex(kClientSideIdDigits),
                           .version = 1};
-  FS_TRY(auto insert,
-         database_.prepare("INSERT INTO environments (id, project_id, key, name, color, tags, sdk_key, mobile_key, "
-                           "client_side_id, version, revision, created_ms) "
-                           "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, ?11)"));
-  insert.bind(1, id).bind(2, to_number(project.id)).bind(3, wanted.key).bind(4, wanted.name).bind(5, wanted.color);
-  insert.bind(6, stored_tags(wanted.tags)).bind(7, environment.sdk_key).bind(8, environment.mobile_key);
+  FS_TRY(
+      auto insert,
+      database_.prepare(
+          "INSERT INTO environments (id, project_id, key, name, color, tags, sdk_key, mobile_key, "
+          "client_side_id, version, revision, created_ms) "
+          "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, ?11)"));
+  insert.bind(1, id)
+      .bind(2, to_number(project.id))
+      .bind(3, wanted.key)
+      .bind(4, wanted.name)
+      .bind(5, wanted.color);
+  insert.bind(6, stored_tags(wanted.tags))
+      .bind(7, environment.sdk_key)
+      .bind(8, environment.mobile_key);
   insert.bind(9, environment.client_side_id).bind(10, environment.version).bind(11, now_ms());
   FS_TRY(or_exists(insert.run(), "environment \"" + wanted.key + "\""));
   FS_TRY(const Item item, environment_item(project, environment));
@@ -184,9 +191,14 @@ Result<Environment> Catalog::insert_environment(const Project& project, const Ne
 
 Result<void> Catalog::audit(const Actor& actor, std::string_view action, std::string_view resource,
                             std::string_view comment, std::string_view detail) {
-  FS_TRY(auto insert, database_.prepare("INSERT INTO audit (id, at_ms, actor, action, resource, comment, detail) "
-                                        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
-  insert.bind(1, random_hex(24)).bind(2, now_ms()).bind(3, actor.name).bind(4, action).bind(5, resource);
+  FS_TRY(auto insert, database_.prepare(
+                          "INSERT INTO audit (id, at_ms, actor, action, resource, comment, detail) "
+                          "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+  insert.bind(1, random_hex(24))
+      .bind(2, now_ms())
+      .bind(3, actor.name)
+      .bind(4, action)
+      .bind(5, resource);
   return insert.bind(6, comment).bind(7, detail).run();
 }
 

@@ -1,9 +1,9 @@
-// The editing side: projects, environments and flags in data/catalog.db, and every change of them handed to the
-// outbox in the same transaction.
+// The editing side: projects, environments and flags in data/catalog.db, and every change of them
+// handed to the outbox in the same transaction.
 //
-// A Catalog belongs to one thread at a time; several may be open on one file.  Errors: NotFound and Conflict name
-// the thing; InvalidArgument says what is wrong with the input, also when a flag would be a document that SDKs
-// disagree about; others are the database's.
+// A Catalog belongs to one thread at a time; several may be open on one file.  Errors: NotFound and
+// Conflict name the thing; InvalidArgument says what is wrong with the input, also when a flag
+// would be a document that SDKs disagree about; others are the database's.
 #pragma once
 
 #include <map>
@@ -61,7 +61,7 @@ enum class DryRun { No, Yes };
 struct Reconciled {
   std::size_t environments_behind = 0;  // in which the log was ahead of this database
   std::size_t changes = 0;              // handed to the outbox because of that
-  bool log_is_behind = false;           // it lacks changes that left the outbox: only a copy can repair it
+  bool log_is_behind = false;  // it lacks changes that left the outbox: only a copy can repair it
 };
 
 class Catalog {
@@ -76,22 +76,24 @@ class Catalog {
   // By key.
   Result<std::vector<Environment>> environments(ProjectId project);
   Result<Environment> environment(ProjectId project, const std::string& key);
-  Result<Environment> create_environment(const std::string& project_key, const NewEnvironment& wanted,
-                                         const Actor& actor);
+  Result<Environment> create_environment(const std::string& project_key,
+                                         const NewEnvironment& wanted, const Actor& actor);
 
   // By key, with all their environments.
   Result<std::vector<Flag>> flags(const Project& project);
   Result<Flag> flag(const Project& project, const std::string& key);
-  Result<Flag> create_flag(const std::string& project_key, const NewFlag& wanted, const Actor& actor);
+  Result<Flag> create_flag(const std::string& project_key, const NewFlag& wanted,
+                           const Actor& actor);
   // The flag after the patch.  A dry run answers the same and stores nothing.
-  Result<Flag> edit_flag(const std::string& project_key, const std::string& key, const FlagPatch& patch,
-                         const Actor& actor, DryRun dry_run = DryRun::No);
-  Result<void> delete_flag(const std::string& project_key, const std::string& key, const Actor& actor);
+  Result<Flag> edit_flag(const std::string& project_key, const std::string& key,
+                         const FlagPatch& patch, const Actor& actor, DryRun dry_run = DryRun::No);
+  Result<void> delete_flag(const std::string& project_key, const std::string& key,
+                           const Actor& actor);
 
-  // Brings the catalog above what the topic `config` says already, before anything else changes either.
-  // Changes that are in the log leave the outbox.  Where the log is ahead (this database is a restored backup),
-  // revisions, versions and id counters are raised above it, and every difference goes to the outbox, deletes
-  // included.
+  // Brings the catalog above what the topic `config` says already, before anything else changes
+  // either. Changes that are in the log leave the outbox.  Where the log is ahead (this database is
+  // a restored backup), revisions, versions and id counters are raised above it, and every
+  // difference goes to the outbox, deletes included.
   Result<Reconciled> reconcile(const Published& published);
 
   // Every item of every environment at its current version: what the topic `config` must come to.
@@ -105,14 +107,17 @@ class Catalog {
   Outbox outbox() { return Outbox(database_); }
 
  private:
-  Catalog(sql::Database database, const Clock& clock) : database_(std::move(database)), clock_(clock) {}
+  Catalog(sql::Database database, const Clock& clock)
+      : database_(std::move(database)), clock_(clock) {}
 
   MillisUtc now_ms() const { return clock_.now() / kMicrosPerMilli; }
   Result<std::uint64_t> next_id(std::string_view counter);
   Result<Environment> insert_environment(const Project& project, const NewEnvironment& wanted);
   Result<void> store_flag(const Project& project, const Flag& flag);
-  Result<void> store_config(EnvironmentId environment, const std::string& key, const FlagConfig& config);
-  // Raises versions where the flag differs from `before`, stores it and hands what changed to the outbox.
+  Result<void> store_config(EnvironmentId environment, const std::string& key,
+                            const FlagConfig& config);
+  // Raises versions where the flag differs from `before`, stores it and hands what changed to the
+  // outbox.
   Result<Flag> commit_edit(const Project& project, const Flag& before, Flag after);
   Result<std::size_t> raise_environment(const Project& project, const Environment& environment,
                                         const PublishedEnvironment& published);
@@ -128,8 +133,5 @@ class Catalog {
 
 // What a flag is in an environment before anybody edits it there: off, with a salt of its own.
 FlagConfig new_config(const Flag& flag);
-
-// Letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 256 bytes.
-bool is_key(std::string_view text);
 
 }  // namespace flagstream::catalog

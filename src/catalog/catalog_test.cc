@@ -1,10 +1,11 @@
 #include "catalog/catalog.h"
 
-#include <gtest/gtest.h>
-
 #include <filesystem>
 
+#include <gtest/gtest.h>
+
 #include "base/id.h"
+#include "catalog/limits.h"
 
 namespace flagstream::catalog {
 namespace {
@@ -62,15 +63,18 @@ TEST_F(CatalogTest, CredentialsHaveTheFormsThatSdksKnow) {
 
 TEST_F(CatalogTest, WhatExistsIsAConflict) {
   create("a");
-  EXPECT_EQ(catalog_.create_project({.key = "shop", .name = "x"}, actor_).error().kind, ErrorKind::Conflict);
+  EXPECT_EQ(catalog_.create_project({.key = "shop", .name = "x"}, actor_).error().kind,
+            ErrorKind::Conflict);
   EXPECT_EQ(catalog_.create_environment("shop", {.key = "test", .name = "x"}, actor_).error().kind,
             ErrorKind::Conflict);
-  EXPECT_EQ(catalog_.create_flag("shop", {.key = "a", .name = "x"}, actor_).error().kind, ErrorKind::Conflict);
+  EXPECT_EQ(catalog_.create_flag("shop", {.key = "a", .name = "x"}, actor_).error().kind,
+            ErrorKind::Conflict);
 }
 
 TEST_F(CatalogTest, WhatDoesNotExistIsNotFound) {
   EXPECT_EQ(catalog_.project("nope").error().kind, ErrorKind::NotFound);
-  EXPECT_EQ(catalog_.create_flag("nope", {.key = "a", .name = "x"}, actor_).error().kind, ErrorKind::NotFound);
+  EXPECT_EQ(catalog_.create_flag("nope", {.key = "a", .name = "x"}, actor_).error().kind,
+            ErrorKind::NotFound);
   EXPECT_EQ(edit("nope", R"({"kind":"turnFlagOn"})").error().kind, ErrorKind::NotFound);
   EXPECT_EQ(catalog_.delete_flag("shop", "nope", actor_).error().kind, ErrorKind::NotFound);
 }
@@ -78,7 +82,8 @@ TEST_F(CatalogTest, WhatDoesNotExistIsNotFound) {
 TEST_F(CatalogTest, KeysAreLabelsOfLettersDigitsAndThreeSigns) {
   EXPECT_TRUE(is_key("a"));
   EXPECT_TRUE(is_key("9.A_b-c"));
-  for (const char* each : {"", "-a", ".", "a b", "a/b", "\xc3\xa4"}) EXPECT_FALSE(is_key(each)) << each;
+  for (const char* each : {"", "-a", ".", "a b", "a/b", "\xc3\xa4"})
+    EXPECT_FALSE(is_key(each)) << each;
   EXPECT_TRUE(is_key(std::string(256, 'a')));
   EXPECT_FALSE(is_key(std::string(257, 'a')));
 }
@@ -100,16 +105,19 @@ TEST_F(CatalogTest, AFlagWithoutVariationsIsBooleanAndStartsOffEverywhere) {
 TEST_F(CatalogTest, AFlagComesBackAsItWasStored) {
   NewFlag wanted{.key = "json", .name = "Json"};
   wanted.description = "has \"quotes\"";
-  wanted.variations = {{.value_json = R"({"b":1.0,"a":[1e2,"x"]})", .name = "one"}, {.value_json = "null"}};
+  wanted.variations = {{.value_json = R"({"b":1.0,"a":[1e2,"x"]})", .name = "one"},
+                       {.value_json = "null"}};
   wanted.tags = {"t1", "t2"};
   wanted.temporary = true;
   wanted.client_side = {.using_mobile_key = true, .using_environment_id = true};
   const auto created = catalog_.create_flag("shop", wanted, actor_);
   ASSERT_TRUE(created) << created.error().what;
   EXPECT_EQ(kind_of(*created), "multivariate");
-  const auto edited = edit("json", (R"({"kind":"addRule","variationId":")" + created->variations[1].id +
-                                    R"(","clauses":[{"contextKind":"org","attribute":"/a/b","op":"in","values":["x",true],"negate":true}]})")
-                                       .c_str());
+  const auto edited = edit(
+      "json",
+      (R"({"kind":"addRule","variationId":")" + created->variations[1].id +
+       R"(","clauses":[{"contextKind":"org","attribute":"/a/b","op":"in","values":["x",true],"negate":true}]})")
+          .c_str());
   ASSERT_TRUE(edited) << edited.error().what;
   const auto read = catalog_.flag(*catalog_.project("shop"), "json");
   ASSERT_TRUE(read);
@@ -180,12 +188,14 @@ TEST_F(CatalogTest, TheOutboxHoldsWhatSdksGetWithEveryMemberPresent) {
   EXPECT_EQ(change.item.kind, ItemKind::Flag);
   EXPECT_EQ(change.item.key, "a");
   const Flag flag = *catalog_.flag(*catalog_.project("shop"), "a");
-  EXPECT_EQ(change.item.document,
-            R"({"key":"a","version":1,"on":false,"targets":[],"contextTargets":[],"rules":[],)"
-            R"("fallthrough":{"variation":0},"offVariation":1,"prerequisites":[],"trackEvents":false,)"
-            R"("trackEventsFallthrough":false,"variations":[true,false],)"
-            R"("clientSideAvailability":{"usingMobileKey":false,"usingEnvironmentId":false},"clientSide":false,)"
-            R"("salt":")" + flag.environments.at("production").salt + R"("})");
+  EXPECT_EQ(
+      change.item.document,
+      R"({"key":"a","version":1,"on":false,"targets":[],"contextTargets":[],"rules":[],)"
+      R"("fallthrough":{"variation":0},"offVariation":1,"prerequisites":[],"trackEvents":false,)"
+      R"("trackEventsFallthrough":false,"variations":[true,false],)"
+      R"("clientSideAvailability":{"usingMobileKey":false,"usingEnvironmentId":false},"clientSide":false,)"
+      R"("salt":")" +
+          flag.environments.at("production").salt + R"("})");
 }
 
 TEST_F(CatalogTest, AVersionNeverDecreasesThroughDeleteAndCreate) {
@@ -205,7 +215,8 @@ TEST_F(CatalogTest, ANewEnvironmentGetsEveryFlagOff) {
   create("a");
   ASSERT_TRUE(edit("a", R"({"kind":"turnFlagOn"})"));
   empty_outbox();
-  const auto added = catalog_.create_environment("shop", {.key = "staging", .name = "Staging"}, actor_);
+  const auto added =
+      catalog_.create_environment("shop", {.key = "staging", .name = "Staging"}, actor_);
   ASSERT_TRUE(added) << added.error().what;
   const Flag flag = *catalog_.flag(*catalog_.project("shop"), "a");
   ASSERT_TRUE(flag.environments.contains("staging"));
@@ -230,7 +241,8 @@ TEST_F(CatalogTest, OnlyHashesOfSecretKeysLeaveTheCatalog) {
 TEST_F(CatalogTest, EveryChangeStandsInTheAuditLogWithItsComment) {
   create("a");
   ASSERT_TRUE(edit("a", R"({"kind":"turnFlagOn"})"));
-  auto read = catalog_.database().prepare("SELECT actor, action, comment, detail, at_ms FROM audit ORDER BY sequence DESC");
+  auto read = catalog_.database().prepare(
+      "SELECT actor, action, comment, detail, at_ms FROM audit ORDER BY sequence DESC");
   ASSERT_TRUE(read);
   ASSERT_TRUE(*read->step());
   EXPECT_EQ(read->text(0), "tester");

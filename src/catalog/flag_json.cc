@@ -15,11 +15,11 @@ std::string rollout_json(const Rollout& rollout, Audience audience) {
   if (audience == Audience::Sdk) out.text("kind", "rollout");
   out.text("contextKind", rollout.context_kind);
   out.raw("variations", list_text(rollout.variations, [&](const WeightedVariation& each) {
-    ObjectText entry;
-    entry.integer("variation", each.variation).integer("weight", each.weight);
-    if (each.untracked) entry.boolean(untracked, true);
-    return std::move(entry).done();
-  }));
+            ObjectText entry;
+            entry.integer("variation", each.variation).integer("weight", each.weight);
+            if (each.untracked) entry.boolean(untracked, true);
+            return std::move(entry).done();
+          }));
   if (!rollout.bucket_by.empty()) out.text("bucketBy", rollout.bucket_by);
   if (rollout.seed) out.integer("seed", *rollout.seed);
   return std::move(out).done();
@@ -46,7 +46,9 @@ std::string values_json(const std::vector<std::string>& values) {
 std::string clause_json(const Clause& clause, Audience audience) {
   ObjectText out;
   if (audience == Audience::Rest) out.text("_id", clause.id);
-  out.text("contextKind", clause.context_kind).text("attribute", clause.attribute).text("op", clause.op);
+  out.text("contextKind", clause.context_kind)
+      .text("attribute", clause.attribute)
+      .text("op", clause.op);
   out.raw("values", values_json(clause.values_json)).boolean("negate", clause.negate);
   return std::move(out).done();
 }
@@ -59,7 +61,8 @@ std::string rule_json(const Rule& rule, Audience audience) {
   } else {
     out.text("id", rule.id);
   }
-  out.raw("clauses", list_text(rule.clauses, [&](const Clause& each) { return clause_json(each, audience); }));
+  out.raw("clauses",
+          list_text(rule.clauses, [&](const Clause& each) { return clause_json(each, audience); }));
   add_serve(out, rule.serve, audience);
   out.boolean("trackEvents", rule.track_events);
   return std::move(out).done();
@@ -69,7 +72,7 @@ std::string targets_json(const std::vector<Target>& targets) {
   return list_text(targets, [](const Target& each) {
     ObjectText out;
     out.text("contextKind", each.context_kind);
-    out.raw("values", list_text(each.values, quoted)).integer("variation", each.variation);
+    out.raw("values", list_text(each.values, json::quoted)).integer("variation", each.variation);
     return std::move(out).done();
   });
 }
@@ -83,8 +86,10 @@ std::string prerequisites_json(const std::vector<Prerequisite>& prerequisites) {
 }
 
 void add_targeting(ObjectText& out, const FlagConfig& config, Audience audience) {
-  out.raw("targets", targets_json(config.targets)).raw("contextTargets", targets_json(config.context_targets));
-  out.raw("rules", list_text(config.rules, [&](const Rule& each) { return rule_json(each, audience); }));
+  out.raw("targets", targets_json(config.targets))
+      .raw("contextTargets", targets_json(config.context_targets));
+  out.raw("rules",
+          list_text(config.rules, [&](const Rule& each) { return rule_json(each, audience); }));
   out.raw("fallthrough", serve_json(config.fallthrough, audience));
   if (config.off_variation) out.integer("offVariation", *config.off_variation);
   out.raw("prerequisites", prerequisites_json(config.prerequisites));
@@ -94,14 +99,15 @@ void add_targeting(ObjectText& out, const FlagConfig& config, Audience audience)
 
 Result<json::Object> parse_object(std::string_view text) {
   FS_TRY(json::Value value, json::parse(text));
-  if (!value.is_object()) return fail(ErrorKind::DataLoss, "a stored document is not a JSON object");
+  if (!value.is_object())
+    return fail(ErrorKind::DataLoss, "a stored document is not a JSON object");
   return std::move(value.get_object());
 }
 
 // Appends read(element) of each element of the list `name`.
 template <class T>
-Result<void> read_list(const json::Object& object, std::string_view name, Result<T> (*read)(const json::Value&),
-                       std::vector<T>& out) {
+Result<void> read_list(const json::Object& object, std::string_view name,
+                       Result<T> (*read)(const json::Value&), std::vector<T>& out) {
   FS_TRY(const json::Array* list, optional_list(object, name));
   if (list == nullptr) return {};
   for (const json::Value& each : *list) {
@@ -133,7 +139,9 @@ std::string client_side_json(const ClientSideAvailability& client_side) {
   return std::move(out).done();
 }
 
-void add_rest_targeting(ObjectText& out, const FlagConfig& config) { add_targeting(out, config, Audience::Rest); }
+void add_rest_targeting(ObjectText& out, const FlagConfig& config) {
+  add_targeting(out, config, Audience::Rest);
+}
 
 std::string stored_config(const FlagConfig& config) {
   ObjectText out;
@@ -174,14 +182,18 @@ std::string stored_flag(const Flag& flag) {
   out.text("key", flag.key).text("name", flag.name).text("description", flag.description);
   out.integer("version", flag.version).integer("created", flag.created);
   out.raw("variations", list_text(flag.variations, [](const Variation& each) {
-    // The value stands as text inside a string: it must come back byte for byte (1.0 is not 1).
-    ObjectText entry;
-    entry.text("_id", each.id).text("value", each.value_json).text("name", each.name);
-    entry.text("description", each.description);
-    return std::move(entry).done();
-  }));
-  out.integer("defaultOn", flag.default_on_variation).integer("defaultOff", flag.default_off_variation);
-  out.raw("tags", stored_tags(flag.tags)).boolean("temporary", flag.temporary).boolean("archived", flag.archived);
+            // The value stands as text inside a string: it must come back byte for byte (1.0 is not
+            // 1).
+            ObjectText entry;
+            entry.text("_id", each.id).text("value", each.value_json).text("name", each.name);
+            entry.text("description", each.description);
+            return std::move(entry).done();
+          }));
+  out.integer("defaultOn", flag.default_on_variation)
+      .integer("defaultOff", flag.default_off_variation);
+  out.raw("tags", stored_tags(flag.tags))
+      .boolean("temporary", flag.temporary)
+      .boolean("archived", flag.archived);
   out.raw("clientSideAvailability", client_side_json(flag.client_side));
   return std::move(out).done();
 }
@@ -213,7 +225,9 @@ Result<Flag> read_stored_flag(std::string_view text) {
   return flag;
 }
 
-std::string stored_tags(const std::vector<std::string>& tags) { return list_text(tags, quoted); }
+std::string stored_tags(const std::vector<std::string>& tags) {
+  return list_text(tags, json::quoted);
+}
 
 Result<std::vector<std::string>> read_stored_tags(std::string_view text) {
   FS_TRY(const json::Object object, parse_object("{\"tags\":" + std::string(text) + "}"));
@@ -224,7 +238,8 @@ std::string sdk_flag(const Flag& flag, const FlagConfig& config) {
   ObjectText out;
   out.text("key", flag.key).integer("version", config.version).boolean("on", config.on);
   add_targeting(out, config, Audience::Sdk);
-  out.raw("variations", list_text(flag.variations, [](const Variation& each) { return each.value_json; }));
+  out.raw("variations",
+          list_text(flag.variations, [](const Variation& each) { return each.value_json; }));
   out.raw("clientSideAvailability", client_side_json(flag.client_side));
   out.boolean("clientSide", flag.client_side.using_environment_id).text("salt", config.salt);
   return std::move(out).done();

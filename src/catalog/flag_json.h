@@ -1,5 +1,5 @@
-// The JSON texts of the catalog: what its tables hold, and what goes to SDKs through the topic `config`.
-// Both layouts: docs/formats/catalog-db.md.
+// The JSON texts of the catalog: what its tables hold, and what goes to SDKs through the topic
+// `config`. Both layouts: docs/formats/catalog-db.md.
 #pragma once
 
 #include <string>
@@ -23,7 +23,8 @@ Result<FlagConfig> read_stored_config(std::string_view text);
 std::string stored_tags(const std::vector<std::string>& tags);
 Result<std::vector<std::string>> read_stored_tags(std::string_view text);
 
-// The flag as SDKs get it in that environment: every array and boolean member always present, no nulls.
+// The flag as SDKs get it in that environment: every array and boolean member always present, no
+// nulls.
 std::string sdk_flag(const Flag& flag, const FlagConfig& config);
 
 // {"usingMobileKey":..,"usingEnvironmentId":..}

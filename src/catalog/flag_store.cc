@@ -1,16 +1,15 @@
-#include "catalog/catalog.h"
-
 #include <algorithm>
 
 #include "base/id.h"
+#include "catalog/catalog.h"
 #include "catalog/flag_json.h"
 #include "catalog/items.h"
+#include "catalog/limits.h"
 
 namespace flagstream::catalog {
 namespace {
 
 constexpr std::size_t kSaltDigits = 32;
-constexpr std::size_t kVariationsMax = 100;
 
 std::string resource_of(const std::string& project_key, const std::string& flag_key) {
   return "proj/" + project_key + ":env/*:flag/" + flag_key;
@@ -25,11 +24,10 @@ Result<int> checked_variation(std::optional<int> wanted, int fallback, std::size
 }
 
 Result<Flag> build_flag(const NewFlag& wanted, MillisUtc now) {
-  if (!is_key(wanted.key)) {
-    return fail(ErrorKind::InvalidArgument, "the key of a flag must be 1 to 256 letters, digits, '.', '_' or '-', "
-                                            "beginning with a letter or digit");
-  }
-  if (wanted.name.empty()) return fail(ErrorKind::InvalidArgument, "a flag needs a name");
+  FS_TRY(check_key("a flag", wanted.key));
+  FS_TRY(check_name("a flag", wanted.name));
+  FS_TRY(check_text("a description", wanted.description));
+  FS_TRY(check_tags(wanted.tags));
   Flag flag;
   flag.key = wanted.key;
   flag.name = wanted.name;
@@ -41,34 +39,23 @@ Result<Flag> build_flag(const NewFlag& wanted, MillisUtc now) {
   auto variations = wanted.variations;
   if (variations.empty()) variations = {{.value_json = "true"}, {.value_json = "false"}};
   if (variations.size() > kVariationsMax) {
-    return fail(ErrorKind::InvalidArgument, "a flag has at most " + std::to_string(kVariationsMax) + " variations");
+    return fail(ErrorKind::InvalidArgument,
+                "a flag has at most " + std::to_string(kVariationsMax) + " variations");
   }
   for (auto& each : variations) {
-    flag.variations.push_back(
-        {random_uuid(), std::move(each.value_json), std::move(each.name), std::move(each.description)});
+    if (!each.name.empty()) FS_TRY(check_name("a variation", each.name));
+    FS_TRY(check_text("a description", each.description));
+    flag.variations.push_back({random_uuid(), std::move(each.value_json), std::move(each.name),
+                               std::move(each.description)});
   }
   FS_TRY(flag.default_on_variation, checked_variation(wanted.on_variation, 0, variations.size()));
   FS_TRY(flag.default_off_variation,
-         checked_variation(wanted.off_variation, static_cast<int>(variations.size()) - 1, variations.size()));
+         checked_variation(wanted.off_variation, static_cast<int>(variations.size()) - 1,
+                           variations.size()));
   return flag;
 }
 
 }  // namespace
-
-std::string kind_of(const Flag& flag) {
-  const auto has = [&](std::string_view value) {
-    return std::any_of(flag.variations.begin(), flag.variations.end(),
-                       [value](const Variation& each) { return each.value_json == value; });
-  };
-  return flag.variations.size() == 2 && has("true") && has("false") ? "boolean" : "multivariate";
-}
-
-std::optional<int> variation_index(const Flag& flag, std::string_view id) {
-  for (std::size_t i = 0; i < flag.variations.size(); ++i) {
-    if (flag.variations[i].id == id) return static_cast<int>(i);
-  }
-  return std::nullopt;
-}
 
 FlagConfig new_config(const Flag& flag) {
   FlagConfig config;
@@ -79,7 +66,8 @@ FlagConfig new_config(const Flag& flag) {
 }
 
 Result<std::vector<Flag>> Catalog::flags(const Project& project) {
-  FS_TRY(auto read, database_.prepare("SELECT document FROM flags WHERE project_id = ?1 ORDER BY key"));
+  FS_TRY(auto read,
+         database_.prepare("SELECT document FROM flags WHERE project_id = ?1 ORDER BY key"));
   read.bind(1, to_number(project.id));
   std::vector<Flag> all;
   for (;;) {
@@ -88,14 +76,17 @@ Result<std::vector<Flag>> Catalog::flags(const Project& project) {
     FS_TRY(Flag flag, read_stored_flag(read.text(0)));
     all.push_back(std::move(flag));
   }
-  FS_TRY(auto configs, database_.prepare("SELECT e.key, c.flag_key, c.document FROM flag_configs c "
-                                         "JOIN environments e ON e.id = c.environment_id WHERE e.project_id = ?1"));
+  FS_TRY(
+      auto configs,
+      database_.prepare("SELECT e.key, c.flag_key, c.document FROM flag_configs c "
+                        "JOIN environments e ON e.id = c.environment_id WHERE e.project_id = ?1"));
   configs.bind(1, to_number(project.id));
   for (;;) {
     FS_TRY(const bool row, configs.step());
     if (!row) return all;
-    const auto flag = std::lower_bound(all.begin(), all.end(), configs.text(1),
-                                       [](const Flag& each, std::string_view key) { return each.key < key; });
+    const auto flag =
+        std::lower_bound(all.begin(), all.end(), configs.text(1),
+                         [](const Flag& each, std::string_view key) { return each.key < key; });
     if (flag == all.end() || flag->key != configs.text(1)) continue;
     FS_TRY(FlagConfig config, read_stored_config(configs.text(2)));
     flag->environments.emplace(configs.text(0), std::move(config));
@@ -103,12 +94,15 @@ Result<std::vector<Flag>> Catalog::flags(const Project& project) {
 }
 
 Result<Flag> Catalog::flag(const Project& project, const std::string& key) {
-  FS_TRY(auto read, database_.prepare("SELECT document FROM flags WHERE project_id = ?1 AND key = ?2"));
+  FS_TRY(auto read,
+         database_.prepare("SELECT document FROM flags WHERE project_id = ?1 AND key = ?2"));
   FS_TRY(const bool found, read.bind(1, to_number(project.id)).bind(2, key).step());
   if (!found) return fail(ErrorKind::NotFound, "there is no flag \"" + key + "\"");
   FS_TRY(Flag flag, read_stored_flag(read.text(0)));
-  FS_TRY(auto configs, database_.prepare("SELECT e.key, c.document FROM environments e JOIN flag_configs c "
-                                         "ON c.environment_id = e.id WHERE e.project_id = ?1 AND c.flag_key = ?2"));
+  FS_TRY(
+      auto configs,
+      database_.prepare("SELECT e.key, c.document FROM environments e JOIN flag_configs c "
+                        "ON c.environment_id = e.id WHERE e.project_id = ?1 AND c.flag_key = ?2"));
   configs.bind(1, to_number(project.id)).bind(2, key);
   for (;;) {
     FS_TRY(const bool row, configs.step());
@@ -118,7 +112,8 @@ Result<Flag> Catalog::flag(const Project& project, const std::string& key) {
   }
 }
 
-Result<Flag> Catalog::create_flag(const std::string& project_key, const NewFlag& wanted, const Actor& actor) {
+Result<Flag> Catalog::create_flag(const std::string& project_key, const NewFlag& wanted,
+                                  const Actor& actor) {
   FS_TRY(Flag after, build_flag(wanted, now_ms()));
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
   FS_TRY(const Project in, project(project_key));
@@ -137,14 +132,15 @@ Result<Flag> Catalog::create_flag(const std::string& project_key, const NewFlag&
   return created;
 }
 
-Result<Flag> Catalog::edit_flag(const std::string& project_key, const std::string& key, const FlagPatch& patch,
-                                const Actor& actor, DryRun dry_run) {
+Result<Flag> Catalog::edit_flag(const std::string& project_key, const std::string& key,
+                                const FlagPatch& patch, const Actor& actor, DryRun dry_run) {
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
   FS_TRY(const Project in, project(project_key));
   FS_TRY(const Flag before, flag(in, key));
   FS_TRY(Flag after, apply(before, patch.instructions, [] { return random_uuid(); }));
   FS_TRY(Flag edited, commit_edit(in, before, std::move(after)));
-  FS_TRY(audit(actor, "updateFlag", resource_of(project_key, key), patch.comment, to_json(patch.instructions)));
+  FS_TRY(audit(actor, "updateFlag", resource_of(project_key, key), patch.comment,
+               to_json(patch.instructions)));
   if (dry_run == DryRun::No) FS_TRY(transaction.commit());
   return edited;
 }
@@ -165,7 +161,7 @@ Result<Flag> Catalog::commit_edit(const Project& project, const Flag& before, Fl
     config->second.version = std::max(last, buried) + 1;
     config->second.last_modified = now_ms();
     Item item = flag_item(project, each, after);
-    FS_TRY(check_for_publication(item));
+    FS_TRY(check_for_publication(after, config->second, item));
     FS_TRY(store_config(each.id, after.key, config->second));
     FS_TRY(outbox().add(item));
   }
@@ -174,22 +170,31 @@ Result<Flag> Catalog::commit_edit(const Project& project, const Flag& before, Fl
 }
 
 Result<void> Catalog::store_flag(const Project& project, const Flag& flag) {
-  FS_TRY(auto insert, database_.prepare("INSERT INTO flags (project_id, key, version, document) VALUES (?1, ?2, ?3, ?4) "
-                                        "ON CONFLICT (project_id, key) DO UPDATE SET version = excluded.version, "
-                                        "document = excluded.document"));
-  return insert.bind(1, to_number(project.id)).bind(2, flag.key).bind(3, flag.version).bind(4, stored_flag(flag)).run();
+  FS_TRY(auto insert,
+         database_.prepare(
+             "INSERT INTO flags (project_id, key, version, document) VALUES (?1, ?2, ?3, ?4) "
+             "ON CONFLICT (project_id, key) DO UPDATE SET version = excluded.version, "
+             "document = excluded.document"));
+  return insert.bind(1, to_number(project.id))
+      .bind(2, flag.key)
+      .bind(3, flag.version)
+      .bind(4, stored_flag(flag))
+      .run();
 }
 
-Result<void> Catalog::store_config(EnvironmentId environment, const std::string& key, const FlagConfig& config) {
+Result<void> Catalog::store_config(EnvironmentId environment, const std::string& key,
+                                   const FlagConfig& config) {
   FS_TRY(auto insert,
-         database_.prepare("INSERT INTO flag_configs (environment_id, flag_key, version, document) "
-                           "VALUES (?1, ?2, ?3, ?4) ON CONFLICT (environment_id, flag_key) DO UPDATE SET "
-                           "version = excluded.version, document = excluded.document"));
+         database_.prepare(
+             "INSERT INTO flag_configs (environment_id, flag_key, version, document) "
+             "VALUES (?1, ?2, ?3, ?4) ON CONFLICT (environment_id, flag_key) DO UPDATE SET "
+             "version = excluded.version, document = excluded.document"));
   insert.bind(1, to_number(environment)).bind(2, key).bind(3, config.version);
   return insert.bind(4, stored_config(config)).run();
 }
 
-Result<void> Catalog::delete_flag(const std::string& project_key, const std::string& key, const Actor& actor) {
+Result<void> Catalog::delete_flag(const std::string& project_key, const std::string& key,
+                                  const Actor& actor) {
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
   FS_TRY(const Project in, project(project_key));
   FS_TRY(const Flag gone, flag(in, key));
@@ -206,7 +211,9 @@ Result<void> Catalog::delete_flag(const std::string& project_key, const std::str
                     .document = {}};
     FS_TRY(outbox().bury(item));
     FS_TRY(outbox().add(item));
-    FS_TRY(auto remove, database_.prepare("DELETE FROM flag_configs WHERE environment_id = ?1 AND flag_key = ?2"));
+    FS_TRY(
+        auto remove,
+        database_.prepare("DELETE FROM flag_configs WHERE environment_id = ?1 AND flag_key = ?2"));
     FS_TRY(remove.bind(1, to_number(each.id)).bind(2, key).run());
   }
   FS_TRY(auto remove, database_.prepare("DELETE FROM flags WHERE project_id = ?1 AND key = ?2"));
@@ -235,7 +242,8 @@ Result<std::vector<Item>> Catalog::items() {
       FS_TRY(Item item, environment_item(each, environment));
       all.push_back(std::move(item));
       for (const Flag& flag : in_flags) {
-        if (flag.environments.contains(environment.key)) all.push_back(flag_item(each, environment, flag));
+        if (flag.environments.contains(environment.key))
+          all.push_back(flag_item(each, environment, flag));
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "catalog/json_fields.h"
+#include "catalog/limits.h"
 
 namespace flagstream::catalog {
 namespace {
@@ -42,7 +43,8 @@ Result<Rollout> rollout_of(const Edit& edit, const json::Object& weights) {
   if (total != kWeightsTotal) {
     return invalid("rolloutWeights must add up to 100000, not " + std::to_string(total));
   }
-  // The order decides which contexts get which variation: that of the flag, not that of a JSON object.
+  // The order decides which contexts get which variation: that of the flag, not that of a JSON
+  // object.
   std::sort(rollout.variations.begin(), rollout.variations.end(),
             [](const auto& a, const auto& b) { return a.variation < b.variation; });
   FS_TRY(const auto kind, optional_text(edit.parameters, "rolloutContextKind"));
@@ -63,7 +65,8 @@ Result<Serve> serve_of(const Edit& edit) {
     FS_TRY(const int variation, variation_of(edit.flag, *variation_id));
     return variation;
   }
-  if (!weights->is_object()) return invalid("rolloutWeights must be an object of variation ids and weights");
+  if (!weights->is_object())
+    return invalid("rolloutWeights must be an object of variation ids and weights");
   FS_TRY(Rollout rollout, rollout_of(edit, weights->get_object()));
   return rollout;
 }
@@ -83,7 +86,8 @@ Result<std::vector<Clause>> clauses_of(const Edit& edit) {
 }
 
 auto find_rule(FlagConfig& config, std::string_view id) {
-  return std::find_if(config.rules.begin(), config.rules.end(), [id](const Rule& rule) { return rule.id == id; });
+  return std::find_if(config.rules.begin(), config.rules.end(),
+                      [id](const Rule& rule) { return rule.id == id; });
 }
 
 Result<void> turn_flag_on(Edit& edit) {
@@ -108,14 +112,17 @@ Result<void> add_rule(Edit& edit) {
   FS_TRY(rule.serve, serve_of(edit));
   FS_TRY(auto description, optional_text(edit.parameters, "description"));
   rule.description = std::move(description).value_or("");
+  FS_TRY(check_text("a description", rule.description));
   FS_TRY(auto ref, optional_text(edit.parameters, "ref"));
   rule.ref = std::move(ref).value_or("");
+  FS_TRY(check_text("a ref", rule.ref));
   FS_TRY(const auto before, optional_text(edit.parameters, "beforeRuleId"));
   auto& rules = edit.config->rules;
   auto place = rules.end();
   if (before && !before->empty()) {
     place = find_rule(*edit.config, *before);
-    if (place == rules.end()) return fail(ErrorKind::NotFound, "there is no rule with id \"" + *before + "\"");
+    if (place == rules.end())
+      return fail(ErrorKind::NotFound, "there is no rule with id \"" + *before + "\"");
   }
   rules.insert(place, std::move(rule));
   return {};
@@ -147,14 +154,16 @@ constexpr std::array kRows = {
 
 Result<void> apply_one(Flag& flag, const Instruction& instruction, const NewId& new_id) {
   FS_TRY(const std::string kind, required_text(instruction.body, "kind"));
-  const auto row = std::find_if(kRows.begin(), kRows.end(), [&](const Row& each) { return each.kind == kind; });
+  const auto row =
+      std::find_if(kRows.begin(), kRows.end(), [&](const Row& each) { return each.kind == kind; });
   if (row == kRows.end()) return invalid("there is no instruction \"" + kind + "\"");
   Edit edit{flag, nullptr, instruction.body, new_id};
   if (row->scope == Scope::Environment) {
     if (instruction.environment_key.empty()) return invalid(kind + " needs environmentKey");
     const auto config = flag.environments.find(instruction.environment_key);
     if (config == flag.environments.end()) {
-      return fail(ErrorKind::NotFound, "there is no environment \"" + instruction.environment_key + "\"");
+      return fail(ErrorKind::NotFound,
+                  "there is no environment \"" + instruction.environment_key + "\"");
     }
     edit.config = &config->second;
   }
@@ -165,6 +174,7 @@ Result<void> apply_one(Flag& flag, const Instruction& instruction, const NewId& 
 
 Result<std::string> comment_of(const json::Object& body) {
   FS_TRY(auto comment, optional_text(body, "comment"));
+  FS_TRY(check_text("a comment", comment.value_or("")));
   return std::move(comment).value_or("");
 }
 
@@ -215,7 +225,8 @@ Result<FlagPatch> parse_shape(const json::Value& body) {
   const json::Object& object = body.get_object();
   if (object.contains("instructions")) return parse_semantic(object);
   const json::Value* operations = object.if_contains("patch");
-  if (operations == nullptr) return invalid("a patch needs instructions or patch; merge patch is not supported");
+  if (operations == nullptr)
+    return invalid("a patch needs instructions or patch; merge patch is not supported");
   FS_TRY(std::string comment, comment_of(object));
   return parse_json_patch(*operations, std::move(comment));
 }
@@ -226,7 +237,8 @@ Result<FlagPatch> parse_patch(const json::Value& body) {
   FS_TRY(FlagPatch patch, parse_shape(body));
   if (patch.instructions.empty()) return invalid("a patch must change something");
   if (patch.instructions.size() > kInstructionsMax) {
-    return fail(ErrorKind::TooLarge, "a patch has at most " + std::to_string(kInstructionsMax) + " instructions");
+    return fail(ErrorKind::TooLarge,
+                "a patch has at most " + std::to_string(kInstructionsMax) + " instructions");
   }
   return patch;
 }

@@ -1,9 +1,9 @@
-// The one engine that edits flags.  An instruction is a JSON object with a `kind`; LaunchDarkly's semantic patch
-// is a list of them, its JSON Patch is translated into them, and scheduled changes, approvals and triggers will
-// store them.  A kind is one row of the table in instructions.cc.
+// The one engine that edits flags.  An instruction is a JSON object with a `kind`; LaunchDarkly's
+// semantic patch is a list of them, its JSON Patch is translated into them, and scheduled changes,
+// approvals and triggers will store them.  A kind is one row of the table in instructions.cc.
 //
-// All or nothing: either every instruction of a list applies, in order, or the flag stays as it was.  An
-// instruction whose effect is already there changes nothing.
+// All or nothing: either every instruction of a list applies, in order, or the flag stays as it
+// was.  An instruction whose effect is already there changes nothing.
 #pragma once
 
 #include <functional>
@@ -29,9 +29,10 @@ struct FlagPatch {
 
 inline constexpr std::size_t kInstructionsMax = 1'000;
 
-// The body of a PATCH of a flag, told apart by shape: semantic patch {comment?, environmentKey?, instructions},
-// or JSON Patch as a bare array or {comment?, patch}.  InvalidArgument for any other shape and for JSON Patch
-// operations that have no instruction yet (there is one: add or replace of /environments/KEY/on).
+// The body of a PATCH of a flag, told apart by shape: semantic patch {comment?, environmentKey?,
+// instructions}, or JSON Patch as a bare array or {comment?, patch}.  InvalidArgument for any other
+// shape and for JSON Patch operations that have no instruction yet (there is one: add or replace of
+// /environments/KEY/on).
 Result<FlagPatch> parse_patch(const json::Value& body);
 
 // The list as one JSON text, each with its environmentKey: what the audit log keeps.
@@ -40,9 +41,9 @@ std::string to_json(std::span<const Instruction> instructions);
 // Makes the ids of new rules and clauses.
 using NewId = std::function<std::string()>;
 
-// The flag after the instructions.  Versions and times are not touched: Catalog raises them where something
-// changed.  InvalidArgument says which instruction cannot be applied and why; NotFound when a rule or an
-// environment that it names does not exist.
+// The flag after the instructions.  Versions and times are not touched: Catalog raises them where
+// something changed.  InvalidArgument says which instruction cannot be applied and why; NotFound
+// when a rule or an environment that it names does not exist.
 Result<Flag> apply(Flag flag, std::span<const Instruction> instructions, const NewId& new_id);
 
 }  // namespace flagstream::catalog

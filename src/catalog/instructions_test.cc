@@ -1,8 +1,8 @@
 #include "catalog/instructions.h"
 
-#include <gtest/gtest.h>
-
 #include <array>
+
+#include <gtest/gtest.h>
 
 namespace flagstream::catalog {
 namespace {
@@ -11,7 +11,8 @@ Flag three_way() {
   Flag flag;
   flag.key = "banner";
   flag.name = "Banner";
-  flag.variations = {{"id-a", "\"a\"", "", ""}, {"id-b", "\"b\"", "", ""}, {"id-c", "\"c\"", "", ""}};
+  flag.variations = {
+      {"id-a", "\"a\"", "", ""}, {"id-b", "\"b\"", "", ""}, {"id-c", "\"c\"", "", ""}};
   FlagConfig config;
   config.salt = "s";
   config.off_variation = 2;
@@ -36,7 +37,8 @@ Result<Flag> applied(const Flag& flag, std::string_view patch) {
 }
 
 Result<Flag> applied_one(std::string_view instruction) {
-  return applied(three_way(), R"({"environmentKey":"production","instructions":[)" + std::string(instruction) + "]}");
+  return applied(three_way(), R"({"environmentKey":"production","instructions":[)" +
+                                  std::string(instruction) + "]}");
 }
 
 FlagConfig production(const Result<Flag>& flag) {
@@ -52,8 +54,9 @@ TEST(Instructions, TurnFlagOnTurnsOnOnlyTheNamedEnvironment) {
 }
 
 TEST(Instructions, WhatIsAlreadySoChangesNothing) {
-  for (const char* each : {R"({"kind":"turnFlagOff"})", R"({"kind":"removeRule","ruleId":"gone"})",
-                           R"({"kind":"updateFallthroughVariationOrRollout","variationId":"id-a"})"}) {
+  for (const char* each :
+       {R"({"kind":"turnFlagOff"})", R"({"kind":"removeRule","ruleId":"gone"})",
+        R"({"kind":"updateFallthroughVariationOrRollout","variationId":"id-a"})"}) {
     const auto flag = applied_one(each);
     ASSERT_TRUE(flag) << each;
     EXPECT_EQ(*flag, three_way()) << each;
@@ -61,8 +64,8 @@ TEST(Instructions, WhatIsAlreadySoChangesNothing) {
 }
 
 TEST(Instructions, TheFallthroughServesAVariation) {
-  const auto config =
-      production(applied_one(R"({"kind":"updateFallthroughVariationOrRollout","variationId":"id-c"})"));
+  const auto config = production(
+      applied_one(R"({"kind":"updateFallthroughVariationOrRollout","variationId":"id-c"})"));
   EXPECT_EQ(config.fallthrough, Serve(2));
 }
 
@@ -127,21 +130,30 @@ TEST(Instructions, WhatIsWrongIsRefused) {
       Refused{R"({"kind":7})", InvalidArgument},
       Refused{R"({"kind":"removeRule","ruleId":7})", InvalidArgument},
       Refused{R"({"kind":"updateFallthroughVariationOrRollout"})", InvalidArgument},
-      Refused{R"({"kind":"updateFallthroughVariationOrRollout","variationId":"nobody"})", InvalidArgument},
-      Refused{R"({"kind":"updateFallthroughVariationOrRollout","variationId":"id-a","rolloutWeights":{"id-a":100000}})",
+      Refused{R"({"kind":"updateFallthroughVariationOrRollout","variationId":"nobody"})",
               InvalidArgument},
-      Refused{R"({"kind":"updateFallthroughVariationOrRollout","rolloutWeights":{"id-a":99999}})", InvalidArgument},
-      Refused{R"({"kind":"updateFallthroughVariationOrRollout","rolloutWeights":{"id-a":-1,"id-b":100001}})",
+      Refused{
+          R"({"kind":"updateFallthroughVariationOrRollout","variationId":"id-a","rolloutWeights":{"id-a":100000}})",
+          InvalidArgument},
+      Refused{R"({"kind":"updateFallthroughVariationOrRollout","rolloutWeights":{"id-a":99999}})",
               InvalidArgument},
-      Refused{R"({"kind":"updateFallthroughVariationOrRollout","rolloutWeights":{"id-a":50000.5,"id-b":49999.5}})",
+      Refused{
+          R"({"kind":"updateFallthroughVariationOrRollout","rolloutWeights":{"id-a":-1,"id-b":100001}})",
+          InvalidArgument},
+      Refused{
+          R"({"kind":"updateFallthroughVariationOrRollout","rolloutWeights":{"id-a":50000.5,"id-b":49999.5}})",
+          InvalidArgument},
+      Refused{R"({"kind":"updateFallthroughVariationOrRollout","rolloutWeights":[1]})",
               InvalidArgument},
-      Refused{R"({"kind":"updateFallthroughVariationOrRollout","rolloutWeights":[1]})", InvalidArgument},
       Refused{R"({"kind":"addRule","variationId":"id-a"})", InvalidArgument},
       Refused{R"({"kind":"addRule","variationId":"id-a","clauses":[]})", InvalidArgument},
-      Refused{R"({"kind":"addRule","variationId":"id-a","clauses":[{"attribute":"x"}]})", InvalidArgument},
-      Refused{R"({"kind":"addRule","clauses":[{"attribute":"x","op":"in","values":[1]}]})", InvalidArgument},
-      Refused{R"({"kind":"addRule","variationId":"id-a","beforeRuleId":"gone","clauses":[{"attribute":"x","op":"in"}]})",
-              NotFound},
+      Refused{R"({"kind":"addRule","variationId":"id-a","clauses":[{"attribute":"x"}]})",
+              InvalidArgument},
+      Refused{R"({"kind":"addRule","clauses":[{"attribute":"x","op":"in","values":[1]}]})",
+              InvalidArgument},
+      Refused{
+          R"({"kind":"addRule","variationId":"id-a","beforeRuleId":"gone","clauses":[{"attribute":"x","op":"in"}]})",
+          NotFound},
   };
   for (const Refused& each : kRefused) {
     const auto flag = applied_one(each.instruction);
@@ -151,7 +163,8 @@ TEST(Instructions, WhatIsWrongIsRefused) {
 }
 
 TEST(Instructions, AnUnknownEnvironmentIsNotFoundAndNoneIsInvalid) {
-  const auto unknown = applied(three_way(), R"({"environmentKey":"moon","instructions":[{"kind":"turnFlagOn"}]})");
+  const auto unknown =
+      applied(three_way(), R"({"environmentKey":"moon","instructions":[{"kind":"turnFlagOn"}]})");
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().kind, ErrorKind::NotFound);
   const auto none = applied(three_way(), R"({"instructions":[{"kind":"turnFlagOn"}]})");
@@ -160,8 +173,10 @@ TEST(Instructions, AnUnknownEnvironmentIsNotFoundAndNoneIsInvalid) {
 }
 
 TEST(Instructions, JsonPatchOfOnIsTheSameInBothShapes) {
-  for (const char* each : {R"([{"op":"replace","path":"/environments/production/on","value":true}])",
-                           R"({"comment":"go","patch":[{"op":"add","path":"/environments/production/on","value":true}]})"}) {
+  for (
+      const char* each :
+      {R"([{"op":"replace","path":"/environments/production/on","value":true}])",
+       R"({"comment":"go","patch":[{"op":"add","path":"/environments/production/on","value":true}]})"}) {
     const auto flag = applied(three_way(), each);
     ASSERT_TRUE(flag) << each;
     EXPECT_TRUE(flag->environments.at("production").on);
@@ -170,8 +185,9 @@ TEST(Instructions, JsonPatchOfOnIsTheSameInBothShapes) {
 }
 
 TEST(Instructions, TheCommentComesFromEitherShape) {
-  for (const char* each : {R"({"comment":"why","patch":[{"op":"replace","path":"/environments/e/on","value":true}]})",
-                           R"({"comment":"why","environmentKey":"e","instructions":[{"kind":"turnFlagOn"}]})"}) {
+  for (const char* each :
+       {R"({"comment":"why","patch":[{"op":"replace","path":"/environments/e/on","value":true}]})",
+        R"({"comment":"why","environmentKey":"e","instructions":[{"kind":"turnFlagOn"}]})"}) {
     const auto patch = parse_patch(*json::parse(each));
     ASSERT_TRUE(patch);
     EXPECT_EQ(patch->comment, "why");
@@ -179,16 +195,19 @@ TEST(Instructions, TheCommentComesFromEitherShape) {
 }
 
 TEST(Instructions, EnvironmentKeysInPointersAreUnescaped) {
-  const auto patch = parse_patch(*json::parse(R"([{"op":"replace","path":"/environments/a~1b~0c/on","value":false}])"));
+  const auto patch = parse_patch(
+      *json::parse(R"([{"op":"replace","path":"/environments/a~1b~0c/on","value":false}])"));
   ASSERT_TRUE(patch);
   EXPECT_EQ(patch->instructions[0].environment_key, "a/b~c");
 }
 
 TEST(Instructions, OtherBodiesAreRefused) {
   for (const char* each :
-       {"1", "null", "[]", "{}", R"({"instructions":[]})", R"({"instructions":{}})", R"({"instructions":[1]})",
-        R"({"merge":{}})", R"({"patch":{}})", R"([{"op":"replace","path":"/environments/e/on","value":1}])",
-        R"([{"op":"remove","path":"/environments/e/on"}])", R"([{"op":"replace","path":"/environments/e/salt","value":"x"}])",
+       {"1", "null", "[]", "{}", R"({"instructions":[]})", R"({"instructions":{}})",
+        R"({"instructions":[1]})", R"({"merge":{}})", R"({"patch":{}})",
+        R"([{"op":"replace","path":"/environments/e/on","value":1}])",
+        R"([{"op":"remove","path":"/environments/e/on"}])",
+        R"([{"op":"replace","path":"/environments/e/salt","value":"x"}])",
         R"([{"op":"replace","path":"environments/e/on","value":true}])",
         R"([{"op":"replace","path":"/environments/~2/on","value":true}])"}) {
     const auto patch = parse_patch(*json::parse(each));
@@ -199,7 +218,8 @@ TEST(Instructions, OtherBodiesAreRefused) {
 
 TEST(Instructions, ThereIsALimitToTheirNumber) {
   std::string many = R"({"instructions":[)";
-  for (std::size_t i = 0; i <= kInstructionsMax; ++i) many += i == 0 ? R"({"kind":"x"})" : R"(,{"kind":"x"})";
+  for (std::size_t i = 0; i <= kInstructionsMax; ++i)
+    many += i == 0 ? R"({"kind":"x"})" : R"(,{"kind":"x"})";
   const auto patch = parse_patch(*json::parse(many + "]}"));
   ASSERT_FALSE(patch);
   EXPECT_EQ(patch.error().kind, ErrorKind::TooLarge);

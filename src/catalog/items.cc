@@ -48,6 +48,4 @@ Item flag_item(const Project& project, const Environment& environment, const Fla
               .document = sdk_flag(flag, config->second)};
 }
 
-Result<void> check_for_publication(const Item&) { return {}; }
-
 }  // namespace flagstream::catalog

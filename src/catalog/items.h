@@ -7,13 +7,15 @@
 
 namespace flagstream::catalog {
 
-// The environment itself: its labels and what of its credentials a gateway needs.  Of the secret keys only SHA-256.
+// The environment itself: its labels and what of its credentials a gateway needs.  Of the secret
+// keys only SHA-256.
 Result<Item> environment_item(const Project& project, const Environment& environment);
 
 // The flag as SDKs get it there.  Precondition: the flag has a config for that environment.
 Item flag_item(const Project& project, const Environment& environment, const Flag& flag);
 
-// InvalidArgument when SDKs would disagree about the item, with what to change.
-Result<void> check_for_publication(const Item& item);
+// InvalidArgument when SDKs would disagree about the flag in that environment, with what to change.
+// `item` is flag_item() of them.
+Result<void> check_for_publication(const Flag& flag, const FlagConfig& config, const Item& item);
 
 }  // namespace flagstream::catalog

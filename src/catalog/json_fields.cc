@@ -24,7 +24,8 @@ Result<const json::Object*> object_of(const json::Value& value, std::string_view
 
 Result<int> required_index(const json::Object& object, std::string_view name) {
   FS_TRY(const auto value, optional_integer(object, name));
-  if (!value || *value < 0 || *value > kWeightsTotal) return wrong(name, "an integer from 0 to 100000");
+  if (!value || *value < 0 || *value > kWeightsTotal)
+    return wrong(name, "an integer from 0 to 100000");
   return static_cast<int>(*value);
 }
 
@@ -59,7 +60,8 @@ std::optional<std::int64_t> integer_of(const json::Value& value) {
   return static_cast<std::int64_t>(number);
 }
 
-Result<std::optional<std::string>> optional_text(const json::Object& object, std::string_view name) {
+Result<std::optional<std::string>> optional_text(const json::Object& object,
+                                                 std::string_view name) {
   const json::Value* value = present(object, name);
   if (value == nullptr) return std::nullopt;
   if (!value->is_string()) return wrong(name, "a string");
@@ -79,7 +81,8 @@ Result<bool> bool_or(const json::Object& object, std::string_view name, bool fal
   return value->get_bool();
 }
 
-Result<std::optional<std::int64_t>> optional_integer(const json::Object& object, std::string_view name) {
+Result<std::optional<std::int64_t>> optional_integer(const json::Object& object,
+                                                     std::string_view name) {
   const json::Value* value = present(object, name);
   if (value == nullptr) return std::nullopt;
   const auto number = integer_of(*value);
@@ -197,9 +200,15 @@ void ObjectText::begin(std::string_view name) {
   text_ += "\":";
 }
 
-ObjectText& ObjectText::text(std::string_view name, std::string_view value) { return raw(name, quoted(value)); }
-ObjectText& ObjectText::integer(std::string_view name, std::int64_t value) { return raw(name, std::to_string(value)); }
-ObjectText& ObjectText::boolean(std::string_view name, bool value) { return raw(name, value ? "true" : "false"); }
+ObjectText& ObjectText::text(std::string_view name, std::string_view value) {
+  return raw(name, json::quoted(value));
+}
+ObjectText& ObjectText::integer(std::string_view name, std::int64_t value) {
+  return raw(name, std::to_string(value));
+}
+ObjectText& ObjectText::boolean(std::string_view name, bool value) {
+  return raw(name, value ? "true" : "false");
+}
 
 ObjectText& ObjectText::raw(std::string_view name, std::string_view json) {
   begin(name);
@@ -211,7 +220,5 @@ std::string ObjectText::done() && {
   text_ += '}';
   return std::move(text_);
 }
-
-std::string quoted(std::string_view text) { return json::quote(text); }
 
 }  // namespace flagstream::catalog

@@ -1,4 +1,5 @@
-// Reading members of JSON objects that people and programs send, and writing objects member by member.
+// Reading members of JSON objects that people and programs send, and writing objects member by
+// member.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ namespace flagstream::catalog {
 Result<std::optional<std::string>> optional_text(const json::Object& object, std::string_view name);
 Result<std::string> required_text(const json::Object& object, std::string_view name);
 Result<bool> bool_or(const json::Object& object, std::string_view name, bool fallback);
-Result<std::optional<std::int64_t>> optional_integer(const json::Object& object, std::string_view name);
+Result<std::optional<std::int64_t>> optional_integer(const json::Object& object,
+                                                     std::string_view name);
 Result<std::vector<std::string>> texts(const json::Object& object, std::string_view name);
 // The list of that name; null if it is absent.
 Result<const json::Array*> optional_list(const json::Object& object, std::string_view name);
@@ -47,9 +49,6 @@ class ObjectText {
   void begin(std::string_view name);
   std::string text_ = "{";
 };
-
-// A JSON string with its quotes.
-std::string quoted(std::string_view text);
 
 // [f(x),f(y),...]
 template <class Range, class ToJson>

@@ -1,8 +1,10 @@
-// What people edit: projects, environments and flags as the REST API shows them.  Plain data; every change is
-// made by the instruction engine (instructions.h) or by creation, and stored by Catalog (catalog.h).
+// What people edit: projects, environments and flags as the REST API shows them.  Plain data; every
+// change is made by the instruction engine (instructions.h) or by creation, and stored by Catalog
+// (catalog.h).
 //
-// A flag has a part that belongs to its project (name, variations, tags) and one FlagConfig per environment.
-// Values of users (variation values, clause values) are kept as JSON text, exactly as they were typed.
+// A flag has a part that belongs to its project (name, variations, tags) and one FlagConfig per
+// environment. Values of users (variation values, clause values) are kept as JSON text, exactly as
+// they were typed.
 #pragma once
 
 #include <cstdint>
@@ -19,17 +21,17 @@ namespace flagstream::catalog {
 using MillisUtc = std::int64_t;
 
 struct Variation {
-  std::string id;          // UUID; what instructions refer to
-  std::string value_json;
-  std::string name;        // empty: none
-  std::string description;
+  std::string id = {};  // UUID; what instructions refer to
+  std::string value_json = {};
+  std::string name = {};  // empty: none
+  std::string description = {};
 
   friend bool operator==(const Variation&, const Variation&) = default;
 };
 
 struct WeightedVariation {
-  int variation = 0;       // index
-  int weight = 0;          // of 100,000
+  int variation = 0;  // index
+  int weight = 0;     // of 100,000
   bool untracked = false;
 
   friend bool operator==(const WeightedVariation&, const WeightedVariation&) = default;
@@ -38,10 +40,10 @@ struct WeightedVariation {
 inline constexpr int kWeightsTotal = 100'000;
 
 struct Rollout {
-  std::vector<WeightedVariation> variations;
+  std::vector<WeightedVariation> variations = {};
   std::string context_kind = "user";
-  std::string bucket_by;               // empty: the key
-  std::optional<std::int64_t> seed;
+  std::string bucket_by = {};  // empty: the key
+  std::optional<std::int64_t> seed = {};
 
   friend bool operator==(const Rollout&, const Rollout&) = default;
 };
@@ -50,21 +52,21 @@ struct Rollout {
 using Serve = std::variant<int, Rollout>;
 
 struct Clause {
-  std::string id;
+  std::string id = {};
   std::string context_kind = "user";
-  std::string attribute;
-  std::string op;
-  std::vector<std::string> values_json;
+  std::string attribute = {};
+  std::string op = {};
+  std::vector<std::string> values_json = {};
   bool negate = false;
 
   friend bool operator==(const Clause&, const Clause&) = default;
 };
 
 struct Rule {
-  std::string id;
-  std::string ref;
-  std::string description;
-  std::vector<Clause> clauses;
+  std::string id = {};
+  std::string ref = {};
+  std::string description = {};
+  std::vector<Clause> clauses = {};
   Serve serve = 0;
   bool track_events = false;
 
@@ -73,14 +75,14 @@ struct Rule {
 
 struct Target {
   std::string context_kind = "user";
-  std::vector<std::string> values;
+  std::vector<std::string> values = {};
   int variation = 0;
 
   friend bool operator==(const Target&, const Target&) = default;
 };
 
 struct Prerequisite {
-  std::string key;
+  std::string key = {};
   int variation = 0;
 
   friend bool operator==(const Prerequisite&, const Prerequisite&) = default;
@@ -90,15 +92,15 @@ struct Prerequisite {
 struct FlagConfig {
   bool on = false;
   bool archived = false;
-  std::string salt;                    // random at creation, never changes
+  std::string salt = {};  // random at creation, never changes
   MillisUtc last_modified = 0;
-  std::int64_t version = 0;            // +1 on any change, never decreases, survives delete and re-create
-  std::vector<Target> targets;         // kind user
-  std::vector<Target> context_targets; // all other kinds
-  std::vector<Rule> rules;
+  std::int64_t version = 0;  // +1 on any change, never decreases, survives delete and re-create
+  std::vector<Target> targets = {};          // kind user
+  std::vector<Target> context_targets = {};  // all other kinds
+  std::vector<Rule> rules = {};
   Serve fallthrough = 0;
-  std::optional<int> off_variation;
-  std::vector<Prerequisite> prerequisites;
+  std::optional<int> off_variation = {};
+  std::vector<Prerequisite> prerequisites = {};
   bool track_events = false;
   bool track_events_fallthrough = false;
 
@@ -113,19 +115,19 @@ struct ClientSideAvailability {
 };
 
 struct Flag {
-  std::string key;
-  std::string name;
-  std::string description;
-  std::int64_t version = 0;            // of the whole, +1 per edit
+  std::string key = {};
+  std::string name = {};
+  std::string description = {};
+  std::int64_t version = 0;  // of the whole, +1 per edit
   MillisUtc created = 0;
-  std::vector<Variation> variations;
-  int default_on_variation = 0;        // what new environments serve
+  std::vector<Variation> variations = {};
+  int default_on_variation = 0;  // what new environments serve
   int default_off_variation = 1;
-  std::vector<std::string> tags;
+  std::vector<std::string> tags = {};
   bool temporary = false;
   bool archived = false;
   ClientSideAvailability client_side;
-  std::map<std::string, FlagConfig> environments;  // by environment key
+  std::map<std::string, FlagConfig> environments = {};  // by environment key
 
   friend bool operator==(const Flag&, const Flag&) = default;
 };
@@ -138,27 +140,27 @@ std::optional<int> variation_index(const Flag& flag, std::string_view id);
 struct Environment {
   EnvironmentId id{};
   ProjectId project{};
-  std::string key;
-  std::string name;
-  std::string color;                   // six hex digits
-  std::vector<std::string> tags;
-  std::string sdk_key;
-  std::string mobile_key;
-  std::string client_side_id;
+  std::string key = {};
+  std::string name = {};
+  std::string color = {};  // six hex digits
+  std::vector<std::string> tags = {};
+  std::string sdk_key = {};
+  std::string mobile_key = {};
+  std::string client_side_id = {};
   std::int64_t version = 0;
-  std::int64_t revision = 0;           // of the last change to anything in it; dense from 1
+  std::int64_t revision = 0;  // of the last change to anything in it; dense from 1
 };
 
 struct Project {
   ProjectId id{};
-  std::string key;
-  std::string name;
-  std::vector<std::string> tags;
+  std::string key = {};
+  std::string name = {};
+  std::vector<std::string> tags = {};
 };
 
 // Who changes something, for the audit log.
 struct Actor {
-  std::string name;
+  std::string name = {};
 };
 
 }  // namespace flagstream::catalog

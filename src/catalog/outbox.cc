@@ -4,7 +4,8 @@ namespace flagstream::catalog {
 
 Result<std::int64_t> Outbox::add(const Item& item) {
   FS_TRY(auto raise,
-         database_.prepare("UPDATE environments SET revision = revision + 1 WHERE id = ?1 RETURNING revision"));
+         database_.prepare(
+             "UPDATE environments SET revision = revision + 1 WHERE id = ?1 RETURNING revision"));
   FS_TRY(const bool found, raise.bind(1, to_number(item.environment)).step());
   if (!found) return fail(ErrorKind::NotFound, "there is no such environment");
   const std::int64_t revision = raise.integer(0);
@@ -14,16 +15,20 @@ Result<std::int64_t> Outbox::add(const Item& item) {
 }
 
 Result<void> Outbox::add_at(const Item& item, std::int64_t revision) {
-  FS_TRY(auto insert, database_.prepare("INSERT INTO outbox (environment_id, project_id, revision, kind, key, version, "
-                                        "deleted, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"));
+  FS_TRY(auto insert,
+         database_.prepare(
+             "INSERT INTO outbox (environment_id, project_id, revision, kind, key, version, "
+             "deleted, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"));
   insert.bind(1, to_number(item.environment)).bind(2, to_number(item.project)).bind(3, revision);
   insert.bind(4, static_cast<int>(item.kind)).bind(5, item.key).bind(6, item.version);
   return insert.bind(7, item.deleted ? 1 : 0).bind_blob(8, item.document).run();
 }
 
 Result<std::vector<Change>> Outbox::oldest(std::size_t count_max, std::size_t bytes_max) {
-  FS_TRY(auto read, database_.prepare("SELECT sequence, environment_id, project_id, revision, kind, key, version, "
-                                      "deleted, document FROM outbox ORDER BY sequence LIMIT ?1"));
+  FS_TRY(auto read,
+         database_.prepare(
+             "SELECT sequence, environment_id, project_id, revision, kind, key, version, "
+             "deleted, document FROM outbox ORDER BY sequence LIMIT ?1"));
   read.bind(1, count_max);
   std::vector<Change> changes;
   std::size_t bytes = 0;
@@ -50,7 +55,8 @@ Result<void> Outbox::remove_through(std::int64_t sequence) {
 }
 
 Result<void> Outbox::remove_published(EnvironmentId environment, std::int64_t revision) {
-  FS_TRY(auto remove, database_.prepare("DELETE FROM outbox WHERE environment_id = ?1 AND revision <= ?2"));
+  FS_TRY(auto remove,
+         database_.prepare("DELETE FROM outbox WHERE environment_id = ?1 AND revision <= ?2"));
   return remove.bind(1, to_number(environment)).bind(2, revision).run();
 }
 
@@ -61,10 +67,11 @@ Result<std::int64_t> Outbox::count(EnvironmentId environment) {
 }
 
 Result<std::vector<Item>> Outbox::tombstones() {
-  FS_TRY(auto read, database_.prepare("SELECT t.environment_id, e.project_id, t.kind, t.key, t.version "
-                                      "FROM tombstones t JOIN environments e ON e.id = t.environment_id "
-                                      "WHERE NOT EXISTS (SELECT 1 FROM flag_configs c WHERE t.kind = 2 AND "
-                                      "c.environment_id = t.environment_id AND c.flag_key = t.key)"));
+  FS_TRY(auto read,
+         database_.prepare("SELECT t.environment_id, e.project_id, t.kind, t.key, t.version "
+                           "FROM tombstones t JOIN environments e ON e.id = t.environment_id "
+                           "WHERE NOT EXISTS (SELECT 1 FROM flag_configs c WHERE t.kind = 2 AND "
+                           "c.environment_id = t.environment_id AND c.flag_key = t.key)"));
   std::vector<Item> all;
   for (;;) {
     FS_TRY(const bool row, read.step());
@@ -79,19 +86,25 @@ Result<std::vector<Item>> Outbox::tombstones() {
   }
 }
 
-Result<std::int64_t> Outbox::tombstone_version(EnvironmentId environment, ItemKind kind, const std::string& key) {
-  FS_TRY(auto read,
-         database_.prepare("SELECT version FROM tombstones WHERE environment_id = ?1 AND kind = ?2 AND key = ?3"));
+Result<std::int64_t> Outbox::tombstone_version(EnvironmentId environment, ItemKind kind,
+                                               const std::string& key) {
+  FS_TRY(
+      auto read,
+      database_.prepare(
+          "SELECT version FROM tombstones WHERE environment_id = ?1 AND kind = ?2 AND key = ?3"));
   read.bind(1, to_number(environment)).bind(2, static_cast<int>(kind)).bind(3, key);
   FS_TRY(const bool found, read.step());
   return found ? read.integer(0) : 0;
 }
 
 Result<void> Outbox::bury(const Item& item) {
-  FS_TRY(auto insert, database_.prepare("INSERT INTO tombstones (environment_id, kind, key, version) "
-                                        "VALUES (?1, ?2, ?3, ?4) ON CONFLICT (environment_id, kind, key) "
-                                        "DO UPDATE SET version = max(version, excluded.version)"));
-  insert.bind(1, to_number(item.environment)).bind(2, static_cast<int>(item.kind)).bind(3, item.key);
+  FS_TRY(auto insert,
+         database_.prepare("INSERT INTO tombstones (environment_id, kind, key, version) "
+                           "VALUES (?1, ?2, ?3, ?4) ON CONFLICT (environment_id, kind, key) "
+                           "DO UPDATE SET version = max(version, excluded.version)"));
+  insert.bind(1, to_number(item.environment))
+      .bind(2, static_cast<int>(item.kind))
+      .bind(3, item.key);
   return insert.bind(4, item.version).run();
 }
 

@@ -1,8 +1,8 @@
 // Changes that are committed in the catalog and not yet known to be in the topic `config`.
 //
-// An edit's transaction raises the environment's revision by one for each change and stores the change here; the
-// publisher (publisher.h) appends them in order and then removes them.  Hence a revision exists in the log if
-// and only if its edit was committed, whatever is killed when.
+// An edit's transaction raises the environment's revision by one for each change and stores the
+// change here; the publisher (publisher.h) appends them in order and then removes them.  Hence a
+// revision exists in the log if and only if its edit was committed, whatever is killed when.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,8 @@ class Outbox {
   Result<std::int64_t> add(const Item& item);
   // The same with the revision given, for an environment that the catalog does not know (any more).
   Result<void> add_at(const Item& item, std::int64_t revision);
-  // The oldest changes, in order: at most `count_max` of them and, after the first, at most `bytes_max` of documents.
+  // The oldest changes, in order: at most `count_max` of them and, after the first, at most
+  // `bytes_max` of documents.
   Result<std::vector<Change>> oldest(std::size_t count_max, std::size_t bytes_max);
   Result<void> remove_through(std::int64_t sequence);
   // Removes changes of one environment up to that revision.
@@ -53,7 +54,8 @@ class Outbox {
   Result<std::int64_t> count(EnvironmentId environment);
 
   // The last version of an item that was deleted; 0 if there is none.
-  Result<std::int64_t> tombstone_version(EnvironmentId environment, ItemKind kind, const std::string& key);
+  Result<std::int64_t> tombstone_version(EnvironmentId environment, ItemKind kind,
+                                         const std::string& key);
   // Every tombstone, as deleted items.
   Result<std::vector<Item>> tombstones();
   // Remembers the version under which the item was deleted.  Kept for ever.

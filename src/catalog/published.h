@@ -1,4 +1,5 @@
-// What a reader of the topic `config` knows after its last record: the yardstick when control starts.
+// What a reader of the topic `config` knows after its last record: the yardstick when control
+// starts.
 #pragma once
 
 #include <cstdint>

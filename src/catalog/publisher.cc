@@ -24,11 +24,12 @@ void apply(const proto::Item& item, Published& published) {
   PublishedEnvironment& environment = published[EnvironmentId{item.environment_id()}];
   environment.project = ProjectId{item.project_id()};
   environment.revision = std::max(environment.revision, static_cast<std::int64_t>(item.revision()));
-  environment.items[{static_cast<ItemKind>(item.kind()), item.key()}] = {item.version(), item.deleted(),
-                                                                         item.document()};
+  environment.items[{static_cast<ItemKind>(item.kind()), item.key()}] = {
+      item.version(), item.deleted(), item.document()};
 }
 
-proto::Record record_of(const Item& item, std::int64_t revision, std::optional<log::Offset> newest_copy) {
+proto::Record record_of(const Item& item, std::int64_t revision,
+                        std::optional<log::Offset> newest_copy) {
   proto::Record record;
   if (newest_copy) record.set_newest_copy(*newest_copy);
   proto::Item& out = *record.mutable_item();
@@ -86,14 +87,20 @@ struct Reading {
 }  // namespace
 
 Publisher::Probe::Probe(telemetry::Registry& registry)
-    : changes(registry, {"flagstream_control_changes_published_total", "Changes appended to the topic config.", ""}),
-      copies(registry, {"flagstream_control_copies_published_total", "Complete copies appended to config.", ""}),
-      failures(registry, {"flagstream_control_publish_failures_total", "Appends to config that failed.", ""}) {}
+    : changes(registry, {"flagstream_control_changes_published_total",
+                         "Changes appended to the topic config.", ""}),
+      copies(registry, {"flagstream_control_copies_published_total",
+                        "Complete copies appended to config.", ""}),
+      failures(registry, {"flagstream_control_publish_failures_total",
+                          "Appends to config that failed.", ""}) {}
 
-Result<std::unique_ptr<Publisher>> Publisher::open(Catalog catalog, log::Log& log, telemetry::Registry& registry,
+Result<std::unique_ptr<Publisher>> Publisher::open(Catalog catalog, log::Log& log,
+                                                   telemetry::Registry& registry,
                                                    const PublisherSettings& settings) {
-  FS_TRY(auto appender, log.open_appender(std::string(environment::kConfigTopic), {.partitions = environment::kConfigPartitions}));
-  std::unique_ptr<Publisher> publisher(new Publisher(std::move(catalog), std::move(appender), registry, settings));
+  FS_TRY(auto appender, log.open_appender(std::string(environment::kConfigTopic),
+                                          {.partitions = environment::kConfigPartitions}));
+  std::unique_ptr<Publisher> publisher(
+      new Publisher(std::move(catalog), std::move(appender), registry, settings));
   FS_TRY(publisher->read_topic(log));
   return publisher;
 }
@@ -102,7 +109,8 @@ Result<void> Publisher::read_topic(log::Log& log) {
   FS_TRY(const log::TopicInfo info, log.info(std::string(environment::kConfigTopic)));
   const log::PartitionRange range = info.partitions.at(0);
   if (range.end == range.begin) return {};
-  // The last record says where the newest complete copy begins; everything before that is in the copy.
+  // The last record says where the newest complete copy begins; everything before that is in the
+  // copy.
   FS_TRY(read_from(log, range.end - 1, range.end));
   const log::Offset start = newest_copy_.value_or(range.begin);
   return read_from(log, start, range.end);
@@ -115,7 +123,8 @@ Result<void> Publisher::read_from(log::Log& log, log::Offset start, log::Offset 
   for (log::Offset at = start; at < end;) {
     FS_TRY(const log::Fetched fetched, reader->next(kReadBytesMax, kReadDeadline));
     if (fetched.status != log::Fetched::Status::Frames) {
-      return fail(ErrorKind::DataLoss, "topic config cannot be read at offset " + std::to_string(at));
+      return fail(ErrorKind::DataLoss,
+                  "topic config cannot be read at offset " + std::to_string(at));
     }
     for (const log::Frame& frame : fetched.frames) {
       log::Offset offset = frame.base_offset;
@@ -124,7 +133,8 @@ Result<void> Publisher::read_from(log::Log& log, log::Offset start, log::Offset 
         const log::Offset here = offset++;
         const auto decoded = environment::decode_config_record(record);
         if (!decoded && decoded.error().kind == ErrorKind::NotFound) continue;
-        if (!decoded) return fail(Error(decoded.error()).in("config record " + std::to_string(here)));
+        if (!decoded)
+          return fail(Error(decoded.error()).in("config record " + std::to_string(here)));
         reading.take(*decoded, here, record.size());
       }
     }
@@ -138,9 +148,11 @@ Result<void> Publisher::read_from(log::Log& log, log::Offset start, log::Offset 
 
 Result<Reconciled> Publisher::recover() {
   FS_TRY(const Reconciled reconciled, catalog_.reconcile(published_));
+  FS_TRY(remember_gone());
   if (reconciled.environments_behind > 0 || reconciled.changes > 0) {
-    telemetry::warn("config was ahead of the catalog, which is a restored backup",
-                    {{"environments", reconciled.environments_behind}, {"changes", reconciled.changes}});
+    telemetry::warn(
+        "config was ahead of the catalog, which is a restored backup",
+        {{"environments", reconciled.environments_behind}, {"changes", reconciled.changes}});
   }
   if (reconciled.log_is_behind) {
     telemetry::warn("config lacks changes of the catalog: a complete copy is written");
@@ -150,6 +162,27 @@ Result<Reconciled> Publisher::recover() {
   }
   FS_TRY(publish());
   return reconciled;
+}
+
+Result<void> Publisher::remember_gone() {
+  FS_TRY(const Revisions known, catalog_.revisions());
+  for (const auto& [id, environment] : published_) {
+    if (known.contains(id)) continue;
+    for (const auto& [name, in_log] : environment.items) {
+      if (name.first != ItemKind::Environment) continue;
+      // reconcile() has handed the delete of what is not deleted yet to the outbox.
+      const std::int64_t is_new = in_log.deleted ? 0 : 1;
+      gone_.push_back({.revision = environment.revision + is_new,
+                       .item = {.environment = id,
+                                .project = environment.project,
+                                .kind = ItemKind::Environment,
+                                .key = name.second,
+                                .version = in_log.version + is_new,
+                                .deleted = true,
+                                .document = {}}});
+    }
+  }
+  return {};
 }
 
 Result<std::size_t> Publisher::publish() {
@@ -168,8 +201,8 @@ Result<std::size_t> Publisher::publish_changes() {
     FS_CRASH_POINT("control.after_commit_before_publish");
     log::Batch batch;
     for (const Change& change : changes) {
-      FS_TRY(const std::string record,
-             environment::encode_config_record(record_of(change.item, change.revision, newest_copy_)));
+      FS_TRY(const std::string record, environment::encode_config_record(
+                                           record_of(change.item, change.revision, newest_copy_)));
       batch.add({record});
       bytes_since_copy_ += record.size();
     }
@@ -181,7 +214,9 @@ Result<std::size_t> Publisher::publish_changes() {
   }
 }
 
-bool Publisher::is_copy_due() const { return bytes_since_copy_ > std::max(settings_.copy_after_bytes, copy_bytes_); }
+bool Publisher::is_copy_due() const {
+  return bytes_since_copy_ > std::max(settings_.copy_after_bytes, copy_bytes_);
+}
 
 Result<void> Publisher::publish_copy() {
   FS_TRY(auto moment, sql::Transaction::begin(catalog_.database()));
@@ -190,9 +225,14 @@ Result<void> Publisher::publish_copy() {
   if (!waiting.empty()) return {};
   FS_TRY(auto items, catalog_.items());
   FS_TRY(auto tombstones, catalog_.outbox().tombstones());
-  FS_TRY(const auto revisions, catalog_.revisions());
+  FS_TRY(auto revisions, catalog_.revisions());
   FS_TRY(moment.commit());
-  items.insert(items.end(), std::make_move_iterator(tombstones.begin()), std::make_move_iterator(tombstones.end()));
+  for (const Change& each : gone_) {
+    items.push_back(each.item);
+    revisions[each.item.environment] = each.revision;
+  }
+  items.insert(items.end(), std::make_move_iterator(tombstones.begin()),
+               std::make_move_iterator(tombstones.end()));
 
   FS_TRY(const CopyWritten written, write_copy(items, revisions));
   newest_copy_ = written.begin;
@@ -202,7 +242,8 @@ Result<void> Publisher::publish_copy() {
   return {};
 }
 
-Result<Publisher::CopyWritten> Publisher::write_copy(const std::vector<Item>& items, const Revisions& revisions) {
+Result<Publisher::CopyWritten> Publisher::write_copy(const std::vector<Item>& items,
+                                                     const Revisions& revisions) {
   const std::uint64_t id = Id128::random().low;
   CopyWritten written;
   log::Batch batch;
@@ -216,7 +257,9 @@ Result<Publisher::CopyWritten> Publisher::write_copy(const std::vector<Item>& it
   if (newest_copy_) begin.set_newest_copy(*newest_copy_);
   begin.mutable_copy_begin()->set_copy_id(id);
   for (const auto& [environment, revision] : revisions) {
-    (*begin.mutable_copy_begin()->mutable_revisions())[to_number(environment)] = static_cast<std::uint64_t>(revision);
+    proto::EnvironmentRevision& held = *begin.mutable_copy_begin()->add_revisions();
+    held.set_environment_id(to_number(environment));
+    held.set_revision(static_cast<std::uint64_t>(revision));
   }
   FS_TRY(add(begin));
   // On its own, because the end names its offset.
@@ -226,7 +269,8 @@ Result<Publisher::CopyWritten> Publisher::write_copy(const std::vector<Item>& it
     proto::Record record = record_of(item, revisions.at(item.environment), newest_copy_);
     record.mutable_item()->set_copy_id(id);
     FS_TRY(add(record));
-    if (batch.size() >= kBatchBytesMax) FS_TRY(appender_->append_and_wait(0, std::exchange(batch, {})));
+    if (batch.size() >= kBatchBytesMax)
+      FS_TRY(appender_->append_and_wait(0, std::exchange(batch, {})));
   }
   proto::Record end;
   end.set_newest_copy(written.begin);

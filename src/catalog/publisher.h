@@ -1,7 +1,8 @@
-// Carries committed changes from the outbox into the topic `config`, in order and each exactly once as readers see
-// it: see docs/formats/catalog-db.md for what survives which crash.
+// Carries committed changes from the outbox into the topic `config`, in order and each exactly once
+// as readers see it: see docs/formats/catalog-db.md for what survives which crash.
 //
-// There is one publisher (it owns the topic's appender).  It belongs to one thread and has a connection of its own.
+// There is one publisher (it owns the topic's appender).  It belongs to one thread and has a
+// connection of its own.
 #pragma once
 
 #include <cstddef>
@@ -22,22 +23,24 @@
 namespace flagstream::catalog {
 
 struct PublisherSettings {
-  // A complete copy is written when the changes since the last one exceed this and that copy's size.
+  // A complete copy is written when the changes since the last one exceed this and that copy's
+  // size.
   std::uint64_t copy_after_bytes = 64ull << 20;
 };
 
 class Publisher {
  public:
   // Owns the topic and reads it to its end.  The catalog is not touched before recover().
-  static Result<std::unique_ptr<Publisher>> open(Catalog catalog, log::Log& log, telemetry::Registry& registry,
+  static Result<std::unique_ptr<Publisher>> open(Catalog catalog, log::Log& log,
+                                                 telemetry::Registry& registry,
                                                  const PublisherSettings& settings = {});
 
-  // Brings the catalog above the log (Catalog::reconcile) and publishes every change that waits.  Call it before
-  // anything edits the catalog; if it fails, nothing may be edited.
+  // Brings the catalog above the log (Catalog::reconcile) and publishes every change that waits.
+  // Call it before anything edits the catalog; if it fails, nothing may be edited.
   Result<Reconciled> recover();
 
-  // Publishes every change that waits, and a copy if it is time; returns the number of changes.  After an error
-  // what was not published still waits: call again.
+  // Publishes every change that waits, and a copy if it is time; returns the number of changes.
+  // After an error what was not published still waits: call again.
   Result<std::size_t> publish();
 
   const Published& published() const { return published_; }
@@ -52,7 +55,10 @@ class Publisher {
 
   Publisher(Catalog catalog, std::unique_ptr<log::Appender> appender, telemetry::Registry& registry,
             const PublisherSettings& settings)
-      : catalog_(std::move(catalog)), appender_(std::move(appender)), settings_(settings), probe_(registry) {}
+      : catalog_(std::move(catalog)),
+        appender_(std::move(appender)),
+        settings_(settings),
+        probe_(registry) {}
 
   Result<void> read_topic(log::Log& log);
   Result<void> read_from(log::Log& log, log::Offset start, log::Offset end);
@@ -64,6 +70,7 @@ class Publisher {
     std::uint64_t bytes = 0;
   };
   Result<CopyWritten> write_copy(const std::vector<Item>& items, const Revisions& revisions);
+  Result<void> remember_gone();
   bool is_copy_due() const;
 
   Catalog catalog_;
@@ -71,6 +78,7 @@ class Publisher {
   PublisherSettings settings_;
   Probe probe_;
   Published published_;
+  std::vector<Change> gone_;  // the deletes of environments that only the log knows: in every copy
   std::optional<log::Offset> newest_copy_;  // offset of its begin marker
   std::uint64_t bytes_since_copy_ = 0;
   std::uint64_t copy_bytes_ = 0;

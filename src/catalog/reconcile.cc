@@ -7,7 +7,8 @@
 namespace flagstream::catalog {
 namespace {
 
-const PublishedItem* find(const PublishedEnvironment& published, ItemKind kind, const std::string& key) {
+const PublishedItem* find(const PublishedEnvironment& published, ItemKind kind,
+                          const std::string& key) {
   const auto found = published.items.find({kind, key});
   return found == published.items.end() ? nullptr : &found->second;
 }
@@ -45,7 +46,8 @@ Result<Reconciled> Catalog::reconcile(const Published& published) {
     if (known.contains(id)) continue;
     FS_TRY(const std::size_t changes, delete_unknown(id, environment));
     result.changes += changes;
-    FS_TRY(auto raise, database_.prepare("UPDATE counters SET next = max(next, ?2) WHERE name = ?1"));
+    FS_TRY(auto raise,
+           database_.prepare("UPDATE counters SET next = max(next, ?2) WHERE name = ?1"));
     FS_TRY(raise.bind(1, "environment").bind(2, to_number(id) + 1).run());
     FS_TRY(raise.bind(1, "project").bind(2, to_number(environment.project) + 1).run());
   }
@@ -53,7 +55,8 @@ Result<Reconciled> Catalog::reconcile(const Published& published) {
   return result;
 }
 
-Result<std::size_t> Catalog::raise_environment(const Project& project, const Environment& environment,
+Result<std::size_t> Catalog::raise_environment(const Project& project,
+                                               const Environment& environment,
                                                const PublishedEnvironment& published) {
   // What waits was numbered before the log went on without this database.
   FS_TRY(outbox().remove_published(environment.id, environment.revision));
@@ -84,7 +87,8 @@ Result<std::size_t> Catalog::raise_flags(const Project& project, const Environme
     known.insert(flag.key);
     const PublishedItem* in_log = find(published, ItemKind::Flag, flag.key);
     if (is_published(in_log, flag_item(project, environment, flag))) continue;
-    config->second.version = std::max(config->second.version, in_log == nullptr ? 0 : in_log->version) + 1;
+    config->second.version =
+        std::max(config->second.version, in_log == nullptr ? 0 : in_log->version) + 1;
     FS_TRY(store_config(environment.id, flag.key, config->second));
     FS_TRY(outbox().add(flag_item(project, environment, flag)));
     changes += 1;
@@ -107,7 +111,8 @@ Result<std::size_t> Catalog::raise_flags(const Project& project, const Environme
   return changes;
 }
 
-Result<std::size_t> Catalog::delete_unknown(EnvironmentId id, const PublishedEnvironment& published) {
+Result<std::size_t> Catalog::delete_unknown(EnvironmentId id,
+                                            const PublishedEnvironment& published) {
   std::size_t changes = 0;
   // A delete may wait from a start that was cut short; it is made anew.
   FS_TRY(outbox().remove_published(id, published.revision + 1));

@@ -25,7 +25,8 @@ class ConfigLog final : public log::Log {
     return all;
   }
 
-  Result<std::unique_ptr<log::Appender>> open_appender(const std::string&, const log::TopicOptions&) override {
+  Result<std::unique_ptr<log::Appender>> open_appender(const std::string&,
+                                                       const log::TopicOptions&) override {
     return std::make_unique<MemoryAppender>(*this);
   }
   Result<std::unique_ptr<log::Reader>> open_reader(const std::string&, Id128,
@@ -35,7 +36,9 @@ class ConfigLog final : public log::Log {
   Result<log::TopicInfo> info(const std::string&) override {
     return log::TopicInfo{Id128{1, 1}, {{.begin = 0, .end = records.size(), .last_append = 1}}};
   }
-  Result<log::Offset> position_at(const std::string&, log::Partition, MicrosUtc) override { return log::Offset{0}; }
+  Result<log::Offset> position_at(const std::string&, log::Partition, MicrosUtc) override {
+    return log::Offset{0};
+  }
 
  private:
   class MemoryAppender final : public log::Appender {
@@ -53,7 +56,8 @@ class ConfigLog final : public log::Log {
         }
       }
       if (outcome == Next::Works) return done(log::Appended{first, 1});
-      done(fail(outcome == Next::Fails ? ErrorKind::Unavailable : ErrorKind::Indeterminate, "as the test wants"));
+      done(fail(outcome == Next::Fails ? ErrorKind::Unavailable : ErrorKind::Indeterminate,
+                "as the test wants"));
     }
 
    private:
@@ -65,10 +69,14 @@ class ConfigLog final : public log::Log {
     MemoryReader(const ConfigLog& log, log::Offset at) : log_(log), at_(at) {}
     Result<log::Fetched> next(std::size_t, std::chrono::milliseconds) override {
       frame_.base_offset = at_;
-      frame_.records.assign(log_.records.begin() + static_cast<std::ptrdiff_t>(at_), log_.records.end());
+      frame_.records.assign(log_.records.begin() + static_cast<std::ptrdiff_t>(at_),
+                            log_.records.end());
       at_ = log_.records.size();
       if (frame_.records.empty()) return log::Fetched{};
-      return log::Fetched{.status = log::Fetched::Status::Frames, .frames = {&frame_, 1}, .partition = 0, .next_offset = 0};
+      return log::Fetched{.status = log::Fetched::Status::Frames,
+                          .frames = {&frame_, 1},
+                          .partition = 0,
+                          .next_offset = 0};
     }
     void skip_to(log::Partition, log::Offset offset) override { at_ = offset; }
     void wake() override {}

@@ -27,7 +27,8 @@ std::string page_of(const std::vector<T>& all, Page page, ToJson to_json) {
   page.total = all.size();
   page.offset = std::min(page.offset, all.size());
   std::vector<std::string> items;
-  for (std::size_t i = page.offset; i < all.size() && items.size() < page.limit; ++i) items.push_back(to_json(all[i]));
+  for (std::size_t i = page.offset; i < all.size() && items.size() < page.limit; ++i)
+    items.push_back(to_json(all[i]));
   return list_shape(items, page);
 }
 
@@ -41,9 +42,12 @@ std::span<const Api::Route> Api::routes() {
       Route{"GET", "/api/v2/projects", Role::Reader, &Api::list_projects},
       Route{"POST", "/api/v2/projects", Role::Writer, &Api::create_project},
       Route{"GET", "/api/v2/projects/{project}", Role::Reader, &Api::show_project},
-      Route{"GET", "/api/v2/projects/{project}/environments", Role::Reader, &Api::list_environments},
-      Route{"POST", "/api/v2/projects/{project}/environments", Role::Writer, &Api::create_environment},
-      Route{"GET", "/api/v2/projects/{project}/environments/{environment}", Role::Reader, &Api::show_environment},
+      Route{"GET", "/api/v2/projects/{project}/environments", Role::Reader,
+            &Api::list_environments},
+      Route{"POST", "/api/v2/projects/{project}/environments", Role::Writer,
+            &Api::create_environment},
+      Route{"GET", "/api/v2/projects/{project}/environments/{environment}", Role::Reader,
+            &Api::show_environment},
       Route{"GET", "/api/v2/flags/{project}", Role::Reader, &Api::list_flags},
       Route{"POST", "/api/v2/flags/{project}", Role::Writer, &Api::create_flag},
       Route{"GET", "/api/v2/flags/{project}/{flag}", Role::Reader, &Api::show_flag},
@@ -53,13 +57,10 @@ std::span<const Api::Route> Api::routes() {
   return kRoutes;
 }
 
-http::Response Api::answer(const Route& route, const http::Request& request) {
-  const auto identity = authenticate(request, catalog_.access());
-  if (!identity) return http::error_response(identity.error());
-  if (const auto allowed = require(*identity, route.least); !allowed) return http::error_response(allowed.error());
-  auto response = (this->*route.answer)(Call{request, *identity});
-  if (!response) return http::error_response(response.error());
-  return *std::move(response);
+Result<http::Response> Api::answer(const Route& route, const http::Request& request) {
+  FS_TRY(const catalog::Identity identity, authenticate(request, catalog_.access()));
+  FS_TRY(require(identity, route.least));
+  return (this->*route.answer)(Call{request, identity});
 }
 
 Result<http::Response> Api::account(const Call&) {
@@ -70,8 +71,11 @@ Result<http::Response> Api::account(const Call&) {
 
 Result<http::Response> Api::caller_identity(const Call& call) {
   ObjectText out;
-  out.text("accountId", "flagstream").text("authKind", call.identity.token_id.empty() ? "session" : "token");
-  out.text("tokenKind", "personal").text("tokenName", call.identity.name).text("tokenId", call.identity.token_id);
+  out.text("accountId", "flagstream")
+      .text("authKind", call.identity.token_id.empty() ? "session" : "token");
+  out.text("tokenKind", "personal")
+      .text("tokenName", call.identity.name)
+      .text("tokenId", call.identity.token_id);
   out.boolean("serviceToken", !call.identity.token_id.empty()).raw("scopes", "[]");
   return http::json_response(200, std::move(out).done());
 }
@@ -111,7 +115,8 @@ Result<http::Response> Api::list_environments(const Call& call) {
   FS_TRY(const Page page, read_page(call.request, kPageDefault));
   FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
   FS_TRY(const auto environments, catalog_.environments(project.id));
-  return http::json_response(200, page_of(environments, page, [&](const catalog::Environment& each) {
+  return http::json_response(200,
+                             page_of(environments, page, [&](const catalog::Environment& each) {
                                return environment_shape(project, each);
                              }));
 }
@@ -119,7 +124,8 @@ Result<http::Response> Api::list_environments(const Call& call) {
 Result<http::Response> Api::create_environment(const Call& call) {
   FS_TRY(const auto wanted, read_new_environment(call.request.body));
   const std::string& project_key = call.request.captures[0];
-  FS_TRY(const auto created, catalog_.create_environment(project_key, wanted, actor_of(call.identity)));
+  FS_TRY(const auto created,
+         catalog_.create_environment(project_key, wanted, actor_of(call.identity)));
   changed_();
   FS_TRY(const auto project, catalog_.project(project_key));
   return http::json_response(201, environment_shape(project, created));
@@ -165,10 +171,11 @@ Result<http::Response> Api::show_flag(const Call& call) {
 Result<http::Response> Api::patch_flag(const Call& call) {
   FS_TRY(const json::Value body, json::parse(call.request.body));
   FS_TRY(const auto patch, catalog::parse_patch(body));
-  const auto dry_run = is_true(call.request.query_value("dryRun")) ? catalog::DryRun::Yes : catalog::DryRun::No;
+  const auto dry_run =
+      is_true(call.request.query_value("dryRun")) ? catalog::DryRun::Yes : catalog::DryRun::No;
   const std::string& project_key = call.request.captures[0];
-  FS_TRY(const auto flag, catalog_.edit_flag(project_key, call.request.captures[1], patch, actor_of(call.identity),
-                                             dry_run));
+  FS_TRY(const auto flag, catalog_.edit_flag(project_key, call.request.captures[1], patch,
+                                             actor_of(call.identity), dry_run));
   if (dry_run == catalog::DryRun::No) changed_();
   FS_TRY(const auto project, catalog_.project(project_key));
   FS_TRY(const auto environments, catalog_.environments(project.id));
@@ -176,7 +183,8 @@ Result<http::Response> Api::patch_flag(const Call& call) {
 }
 
 Result<http::Response> Api::delete_flag(const Call& call) {
-  FS_TRY(catalog_.delete_flag(call.request.captures[0], call.request.captures[1], actor_of(call.identity)));
+  FS_TRY(catalog_.delete_flag(call.request.captures[0], call.request.captures[1],
+                              actor_of(call.identity)));
   changed_();
   http::Response response;
   response.status = 204;

@@ -1,4 +1,5 @@
-// The routes of the REST API that need nothing but the catalog: projects, environments, flags, identity.
+// The routes of the REST API that need nothing but the catalog: projects, environments, flags,
+// identity.
 //
 // Every method runs on the one thread that owns the catalog.
 #pragma once
@@ -24,7 +25,8 @@ class Api {
     const catalog::Identity& identity;
   };
 
-  // `pattern` as the router takes it; what its {placeholders} matched is in the request's captures, in order.
+  // `pattern` as the router takes it; what its {placeholders} matched is in the request's captures,
+  // in order.
   struct Route {
     std::string_view method;
     std::string_view pattern;
@@ -33,8 +35,8 @@ class Api {
   };
   static std::span<const Route> routes();
 
-  // Authenticates, answers, and turns an error into the one error shape.
-  http::Response answer(const Route& route, const http::Request& request);
+  // Authenticates and answers.
+  Result<http::Response> answer(const Route& route, const http::Request& request);
 
  private:
   Result<http::Response> account(const Call& call);

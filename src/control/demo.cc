@@ -7,7 +7,8 @@ namespace {
 
 using catalog::Catalog;
 
-constexpr catalog::ClientSideAvailability kForBrowsers{.using_mobile_key = true, .using_environment_id = true};
+constexpr catalog::ClientSideAvailability kForBrowsers{.using_mobile_key = true,
+                                                       .using_environment_id = true};
 constexpr catalog::ClientSideAvailability kForServers{};
 
 std::string project_key() { return std::string(kDemoProject); }
@@ -23,48 +24,60 @@ std::string weights(const catalog::Flag& flag, std::initializer_list<int> in_ord
   return out + "}";
 }
 
-std::string rollout(const catalog::Flag& flag, std::initializer_list<int> in_order, const std::string& context_kind) {
+std::string rollout(const catalog::Flag& flag, std::initializer_list<int> in_order,
+                    const std::string& context_kind) {
   return R"({"kind":"updateFallthroughVariationOrRollout","rolloutContextKind":")" + context_kind +
          R"(","rolloutWeights":)" + weights(flag, in_order) + "}";
 }
 
 std::string fallthrough(const catalog::Flag& flag, std::size_t variation) {
-  return R"({"kind":"updateFallthroughVariationOrRollout","variationId":")" + flag.variations[variation].id + R"("})";
+  return R"({"kind":"updateFallthroughVariationOrRollout","variationId":")" +
+         flag.variations[variation].id + R"("})";
 }
 
 std::string rule(const catalog::Flag& flag, std::size_t variation, const std::string& clause) {
-  return R"({"kind":"addRule","variationId":")" + flag.variations[variation].id + R"(","clauses":[)" + clause + "]}";
+  return R"({"kind":"addRule","variationId":")" + flag.variations[variation].id +
+         R"(","clauses":[)" + clause + "]}";
 }
 
-// Creates the flag and gives it the same targeting in every environment; on in production only.
+// Creates the flag, off everywhere, then gives it the same targeting in every environment and turns
+// it on in production, in one transaction.  A flag that was edited since is left as it is.
 Result<void> seed_flag(Catalog& catalog, const catalog::NewFlag& wanted, bool on_in_production,
                        std::string (*targeting)(const catalog::Flag&)) {
   const catalog::Actor actor{"demo"};
   FS_TRY(const catalog::Project project, catalog.project(project_key()));
-  if (catalog.flag(project, wanted.key)) return {};
-  FS_TRY(const catalog::Flag flag, catalog.create_flag(project_key(), wanted, actor));
-  for (const auto& [environment, config] : flag.environments) {
-    std::string instructions = targeting(flag);
+  auto flag = catalog.flag(project, wanted.key);
+  if (!flag && flag.error().kind != ErrorKind::NotFound) return fail(std::move(flag).error());
+  if (!flag) flag = catalog.create_flag(project_key(), wanted, actor);
+  if (!flag) return fail(std::move(flag).error());
+  if (flag->version > 1) return {};
+  catalog::FlagPatch all;
+  all.comment = "demo";
+  for (const auto& [environment, config] : flag->environments) {
+    std::string instructions = targeting(*flag);
     if (on_in_production && environment == kDemoEnvironment) {
       if (!instructions.empty()) instructions += ',';
       instructions += R"({"kind":"turnFlagOn"})";
     }
     if (instructions.empty()) continue;
-    FS_TRY(const json::Value body, json::parse(R"({"environmentKey":")" + environment + R"(","instructions":[)" +
-                                               instructions + "]}"));
-    FS_TRY(const auto patch, catalog::parse_patch(body));
-    FS_TRY(catalog.edit_flag(project_key(), flag.key, patch, actor));
+    FS_TRY(const json::Value body, json::parse(R"({"environmentKey":")" + environment +
+                                               R"(","instructions":[)" + instructions + "]}"));
+    FS_TRY(auto patch, catalog::parse_patch(body));
+    for (auto& each : patch.instructions) all.instructions.push_back(std::move(each));
   }
+  if (all.instructions.empty()) return {};
+  FS_TRY(catalog.edit_flag(project_key(), flag->key, all, actor));
   return {};
 }
 
 Result<void> seed_flags(Catalog& catalog) {
-  FS_TRY(seed_flag(catalog,
-                   {.key = "new-checkout",
-                    .name = "New checkout",
-                    .description = "Half of the users see the new checkout.",
-                    .client_side = kForBrowsers},
-                   true, [](const catalog::Flag& flag) { return rollout(flag, {50'000, 50'000}, "user"); }));
+  FS_TRY(seed_flag(
+      catalog,
+      {.key = "new-checkout",
+       .name = "New checkout",
+       .description = "Half of the users see the new checkout.",
+       .client_side = kForBrowsers},
+      true, [](const catalog::Flag& flag) { return rollout(flag, {50'000, 50'000}, "user"); }));
   FS_TRY(seed_flag(
       catalog,
       {.key = "banner-text",
@@ -73,30 +86,39 @@ Result<void> seed_flags(Catalog& catalog) {
        .variations = {{.value_json = R"("Welcome")", .name = "Plain"},
                       {.value_json = R"("Bienvenue, willkommen")", .name = "European"},
                       {.value_json = R"("Summer sale")", .name = "Sale"}},
+       .client_side = kForBrowsers,
+       .off_variation = 0},
+      true, [](const catalog::Flag& flag) {
+        return rule(
+                   flag, 1,
+                   R"({"contextKind":"user","attribute":"country","op":"in","values":["de","fr"]})") +
+               "," + fallthrough(flag, 0);
+      }));
+  FS_TRY(seed_flag(
+      catalog,
+      {.key = "search-config",
+       .name = "Search configuration",
+       .description = "How search ranks; tried on organizations.",
+       .variations = {{.value_json = R"({"engine":"classic","pageSize":20})", .name = "Classic"},
+                      {.value_json = R"({"engine":"semantic","pageSize":20})", .name = "Semantic"},
+                      {.value_json = R"({"engine":"semantic","pageSize":50})",
+                       .name = "Semantic, long"}},
+       .client_side = kForServers,
+       .off_variation = 0},
+      true, [](const catalog::Flag& flag) {
+        return rollout(flag, {60'000, 20'000, 20'000}, "organization");
+      }));
+  FS_TRY(seed_flag(
+      catalog,
+      {.key = "dark-mode",
+       .name = "Dark mode",
+       .description = "On for iOS devices.",
        .client_side = kForBrowsers},
       true, [](const catalog::Flag& flag) {
-        return rule(flag, 1, R"({"contextKind":"user","attribute":"country","op":"in","values":["de","fr"]})") + "," +
-               fallthrough(flag, 0);
+        return rule(flag, 0,
+                    R"({"contextKind":"device","attribute":"os","op":"in","values":["ios"]})") +
+               "," + fallthrough(flag, 1);
       }));
-  FS_TRY(seed_flag(catalog,
-                   {.key = "search-config",
-                    .name = "Search configuration",
-                    .description = "How search ranks; tried on organizations.",
-                    .variations = {{.value_json = R"({"engine":"classic","pageSize":20})", .name = "Classic"},
-                                   {.value_json = R"({"engine":"semantic","pageSize":20})", .name = "Semantic"},
-                                   {.value_json = R"({"engine":"semantic","pageSize":50})", .name = "Semantic, long"}},
-                    .client_side = kForServers},
-                   true,
-                   [](const catalog::Flag& flag) { return rollout(flag, {60'000, 20'000, 20'000}, "organization"); }));
-  FS_TRY(seed_flag(catalog,
-                   {.key = "dark-mode",
-                    .name = "Dark mode",
-                    .description = "On for iOS devices.",
-                    .client_side = kForBrowsers},
-                   true, [](const catalog::Flag& flag) {
-                     return rule(flag, 0, R"({"contextKind":"device","attribute":"os","op":"in","values":["ios"]})") +
-                            "," + fallthrough(flag, 1);
-                   }));
   return seed_flag(catalog,
                    {.key = "free-shipping",
                     .name = "Free shipping",
@@ -111,11 +133,12 @@ Result<catalog::Environment> seed_demo(Catalog& catalog) {
   auto project = catalog.project(project_key());
   if (!project) {
     if (project.error().kind != ErrorKind::NotFound) return fail(std::move(project).error());
-    FS_TRY(catalog.create_project({.key = project_key(),
-                                   .name = "Demo shop",
-                                   .environments = {{.key = std::string(kDemoEnvironment), .name = "Production"},
-                                                    {.key = "test", .name = "Test", .color = "f5a623"}}},
-                                  {"demo"}));
+    FS_TRY(catalog.create_project(
+        {.key = project_key(),
+         .name = "Demo shop",
+         .environments = {{.key = std::string(kDemoEnvironment), .name = "Production"},
+                          {.key = "test", .name = "Test", .color = "f5a623"}}},
+        {"demo"}));
     project = catalog.project(project_key());
     if (!project) return fail(std::move(project).error());
   }

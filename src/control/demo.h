@@ -10,7 +10,8 @@ inline constexpr std::string_view kDemoProject = "demo";
 inline constexpr std::string_view kDemoEnvironment = "production";
 
 // Makes the project `demo` with the environments `production` and `test` and its five flags.  What
-// exists already is left as it is.  Returns the environment `production`, whose keys the example uses.
+// exists already is left as it is.  Returns the environment `production`, whose keys the example
+// uses.
 Result<catalog::Environment> seed_demo(catalog::Catalog& catalog);
 
 }  // namespace flagstream::control

@@ -36,7 +36,8 @@ Result<catalog::NewEnvironment> environment_of(const json::Object& object) {
 Result<catalog::NewVariation> variation_of(const json::Value& value) {
   const json::Object* object = value.if_object();
   const json::Value* user_value = object == nullptr ? nullptr : object->if_contains("value");
-  if (user_value == nullptr) return fail(ErrorKind::InvalidArgument, "a variation must be an object with a value");
+  if (user_value == nullptr)
+    return fail(ErrorKind::InvalidArgument, "a variation must be an object with a value");
   catalog::NewVariation variation{.value_json = json::serialize(*user_value)};
   FS_TRY(auto name, optional_text(*object, "name"));
   variation.name = std::move(name).value_or("");
@@ -90,7 +91,8 @@ Result<catalog::NewProject> read_new_project(std::string_view body) {
     return fail(ErrorKind::InvalidArgument, "a project begins with at most 100 environments");
   }
   for (const json::Value& each : *environments) {
-    if (!each.is_object()) return fail(ErrorKind::InvalidArgument, "environments must be a list of objects");
+    if (!each.is_object())
+      return fail(ErrorKind::InvalidArgument, "environments must be a list of objects");
     FS_TRY(auto environment, environment_of(each.get_object()));
     wanted.environments.push_back(std::move(environment));
   }
@@ -145,11 +147,12 @@ Result<Page> read_page(const http::Request& request, std::size_t limit_default) 
 
 FlagView read_flag_view(const http::Request& request) {
   FlagView view;
-  view.with_targeting = request.query_value("summary") == "0" || request.query_value("summary") == "false";
+  view.with_targeting =
+      request.query_value("summary") == "0" || request.query_value("summary") == "false";
   for (const std::string_view name : {"env", "filterEnv"}) {
     const auto value = request.query_value(name);
-    // Of a parameter that is repeated only the first is at hand: then all environments are shown, which is more
-    // than was asked for and never less.
+    // Of a parameter that is repeated only the first is at hand: then all environments are shown,
+    // which is more than was asked for and never less.
     if (!value || parameters_named(request.query, name) > 1) continue;
     for (std::size_t at = 0; at <= value->size();) {
       const std::size_t end = std::min(value->find(',', at), value->size());
@@ -157,7 +160,8 @@ FlagView read_flag_view(const http::Request& request) {
       at = end + 1;
     }
   }
-  view.with_environments = parameters_named(request.query, "env") + parameters_named(request.query, "filterEnv") > 0;
+  view.with_environments =
+      parameters_named(request.query, "env") + parameters_named(request.query, "filterEnv") > 0;
   return view;
 }
 

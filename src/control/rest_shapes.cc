@@ -5,13 +5,13 @@
 
 #include "catalog/flag_json.h"
 #include "catalog/json_fields.h"
+#include "json/json.h"
 
 namespace flagstream::control {
 namespace {
 
 using catalog::list_text;
 using catalog::ObjectText;
-using catalog::quoted;
 
 std::string link(const std::string& href, std::string_view type = "application/json") {
   ObjectText out;
@@ -33,7 +33,9 @@ std::string environment_path(const std::string& project, const std::string& key)
   return project_path(project) + "/environments/" + key;
 }
 
-std::string tags_text(const std::vector<std::string>& tags) { return list_text(tags, quoted); }
+std::string tags_text(const std::vector<std::string>& tags) {
+  return list_text(tags, json::quoted);
+}
 
 std::string variation_shape(const catalog::Variation& variation) {
   ObjectText out;
@@ -66,16 +68,20 @@ std::string summary_shape(const catalog::FlagConfig& config) {
   for (const auto& rule : config.rules) {
     for_each_served(rule.serve, [&](int variation) { uses[variation].rules += 1; });
   }
-  for (const auto& target : config.targets) uses[target.variation].targets += static_cast<int>(target.values.size());
+  for (const auto& target : config.targets)
+    uses[target.variation].targets += static_cast<int>(target.values.size());
   for (const auto& target : config.context_targets) {
     uses[target.variation].context_targets += static_cast<int>(target.values.size());
   }
-  for_each_served(config.fallthrough, [&](int variation) { uses[variation].is_fallthrough = true; });
+  for_each_served(config.fallthrough,
+                  [&](int variation) { uses[variation].is_fallthrough = true; });
   if (config.off_variation) uses[*config.off_variation].is_off = true;
   ObjectText variations;
   for (const auto& [variation, use] : uses) {
     ObjectText out;
-    out.integer("rules", use.rules).integer("nullRules", use.null_rules).integer("targets", use.targets);
+    out.integer("rules", use.rules)
+        .integer("nullRules", use.null_rules)
+        .integer("targets", use.targets);
     out.integer("contextTargets", use.context_targets);
     if (use.is_fallthrough) out.boolean("isFallthrough", true);
     if (use.is_off) out.boolean("isOff", true);
@@ -88,11 +94,16 @@ std::string summary_shape(const catalog::FlagConfig& config) {
 }
 
 std::string config_shape(const catalog::Project& project, const catalog::Environment& environment,
-                         const catalog::Flag& flag, const catalog::FlagConfig& config, bool with_targeting) {
+                         const catalog::Flag& flag, const catalog::FlagConfig& config,
+                         bool with_targeting) {
   ObjectText out;
-  out.boolean("on", config.on).boolean("archived", config.archived).text("salt", config.salt).text("sel", "");
+  out.boolean("on", config.on)
+      .boolean("archived", config.archived)
+      .text("salt", config.salt)
+      .text("sel", "");
   out.integer("lastModified", config.last_modified).integer("version", config.version);
-  out.raw("_site", link("/ui/?project=" + project.key + "&environment=" + environment.key + "&flag=" + flag.key,
+  out.raw("_site", link("/ui/?project=" + project.key + "&environment=" + environment.key +
+                            "&flag=" + flag.key,
                         "text/html"));
   out.text("_environmentName", environment.name);
   if (with_targeting) {
@@ -114,17 +125,19 @@ std::string environments_of_flag(const catalog::Project& project, Environments e
     const bool is_wanted =
         wanted.empty() || std::find(wanted.begin(), wanted.end(), environment.key) != wanted.end();
     if (config == flag.environments.end() || !is_wanted) continue;
-    out.raw(environment.key, config_shape(project, environment, flag, config->second, view.with_targeting));
+    out.raw(environment.key,
+            config_shape(project, environment, flag, config->second, view.with_targeting));
   }
   return std::move(out).done();
 }
 
 }  // namespace
 
-std::string flag_shape(const catalog::Project& project, Environments environments, const catalog::Flag& flag,
-                       const FlagView& view) {
+std::string flag_shape(const catalog::Project& project, Environments environments,
+                       const catalog::Flag& flag, const FlagView& view) {
   ObjectText defaults;
-  defaults.integer("onVariation", flag.default_on_variation).integer("offVariation", flag.default_off_variation);
+  defaults.integer("onVariation", flag.default_on_variation)
+      .integer("offVariation", flag.default_off_variation);
   ObjectText out;
   out.text("name", flag.name).text("kind", kind_of(flag)).text("description", flag.description);
   out.text("key", flag.key).integer("_version", flag.version).integer("creationDate", flag.created);
@@ -136,22 +149,30 @@ std::string flag_shape(const catalog::Project& project, Environments environment
   out.raw("experiments", R"({"baselineIdx":0,"items":[]})").raw("customProperties", "{}");
   out.boolean("archived", flag.archived).boolean("deprecated", false).raw("goalIds", "[]");
   out.raw("defaults", std::move(defaults).done());
-  if (view.with_environments) out.raw("environments", environments_of_flag(project, environments, flag, view));
+  if (view.with_environments)
+    out.raw("environments", environments_of_flag(project, environments, flag, view));
   return std::move(out).done();
 }
 
-std::string environment_shape(const catalog::Project& project, const catalog::Environment& environment) {
+std::string environment_shape(const catalog::Project& project,
+                              const catalog::Environment& environment) {
   ObjectText out;
-  out.raw("_links", links(environment_path(project.key, environment.key), project_path(project.key)));
-  out.text("_id", environment.client_side_id).text("key", environment.key).text("name", environment.name);
+  out.raw("_links",
+          links(environment_path(project.key, environment.key), project_path(project.key)));
+  out.text("_id", environment.client_side_id)
+      .text("key", environment.key)
+      .text("name", environment.name);
   out.text("apiKey", environment.sdk_key).text("mobileKey", environment.mobile_key);
   out.text("color", environment.color).integer("defaultTtl", 0).boolean("secureMode", false);
-  out.boolean("defaultTrackEvents", false).boolean("requireComments", false).boolean("confirmChanges", false);
+  out.boolean("defaultTrackEvents", false)
+      .boolean("requireComments", false)
+      .boolean("confirmChanges", false);
   out.raw("tags", tags_text(environment.tags)).boolean("critical", false);
   return std::move(out).done();
 }
 
-std::string project_shape(const catalog::Project& project, Environments environments, Expand expand) {
+std::string project_shape(const catalog::Project& project, Environments environments,
+                          Expand expand) {
   ObjectText project_links;
   project_links.raw("self", link(project_path(project.key)));
   project_links.raw("environments", link(project_path(project.key) + "/environments"));
@@ -167,9 +188,10 @@ std::string project_shape(const catalog::Project& project, Environments environm
     case Expand::None:
       break;
     case Expand::Collection:
-      out.raw("environments", list_shape(shapes, {.path = project_path(project.key) + "/environments",
-                                                  .limit = shapes.size(),
-                                                  .total = shapes.size()}));
+      out.raw("environments",
+              list_shape(shapes, {.path = project_path(project.key) + "/environments",
+                                  .limit = shapes.size(),
+                                  .total = shapes.size()}));
       break;
     case Expand::List:
       out.raw("environments", list_text(shapes, [](const std::string& each) { return each; }));
@@ -184,10 +206,12 @@ std::string list_shape(std::span<const std::string> items, const Page& page) {
   };
   ObjectText list_links;
   list_links.raw("self", link(href(page.offset)));
-  if (page.offset + items.size() < page.total) list_links.raw("next", link(href(page.offset + items.size())));
+  if (page.offset + items.size() < page.total)
+    list_links.raw("next", link(href(page.offset + items.size())));
   ObjectText out;
   out.raw("items", list_text(items, [](const std::string& each) { return each; }));
-  out.raw("_links", std::move(list_links).done()).integer("totalCount", static_cast<std::int64_t>(page.total));
+  out.raw("_links", std::move(list_links).done())
+      .integer("totalCount", static_cast<std::int64_t>(page.total));
   return std::move(out).done();
 }
 

@@ -1,5 +1,5 @@
-// The JSON shapes of the REST API: docs/protocols/rest.md.  Strict clients refuse an object that lacks a required
-// member, so each shape always has all of them, also when they are empty.
+// The JSON shapes of the REST API: docs/protocols/rest.md.  Strict clients refuse an object that
+// lacks a required member, so each shape always has all of them, also when they are empty.
 #pragma once
 
 #include <cstdint>
@@ -17,21 +17,24 @@ namespace flagstream::control {
 struct FlagView {
   std::vector<std::string> environment_keys;  // empty: all
   bool with_environments = true;
-  bool with_targeting = true;  // targets, rules, fallthrough and prerequisites; else only their summary
+  bool with_targeting =
+      true;  // targets, rules, fallthrough and prerequisites; else only their summary
 };
 
 // For the names of environments, and for their order.
 using Environments = std::span<const catalog::Environment>;
 
-std::string flag_shape(const catalog::Project& project, Environments environments, const catalog::Flag& flag,
-                       const FlagView& view);
+std::string flag_shape(const catalog::Project& project, Environments environments,
+                       const catalog::Flag& flag, const FlagView& view);
 
-std::string environment_shape(const catalog::Project& project, const catalog::Environment& environment);
+std::string environment_shape(const catalog::Project& project,
+                              const catalog::Environment& environment);
 
-// How a project shows its environments: not at all, as {items,totalCount,_links}, or (in answers to changes) as a
-// plain list.
+// How a project shows its environments: not at all, as {items,totalCount,_links}, or (in answers to
+// changes) as a plain list.
 enum class Expand { None, Collection, List };
-std::string project_shape(const catalog::Project& project, Environments environments, Expand expand);
+std::string project_shape(const catalog::Project& project, Environments environments,
+                          Expand expand);
 
 // A page of a list.
 struct Page {

@@ -13,12 +13,15 @@ namespace {
 
 constexpr std::size_t kEtagDigits = 16;
 constexpr std::string_view kNoPage =
-    "<!doctype html><title>Flagstream</title><p>The web page is not built. Run <code>make run</code>, or set "
+    "<!doctype html><title>Flagstream</title><p>The web page is not built. Run <code>make "
+    "run</code>, or set "
     "<code>web.folder</code> to the folder that holds it.";
 
 constexpr std::string_view kPolicy =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src "
+    "'self'; "
+    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action "
+    "'self'; "
     "frame-ancestors 'none'";
 
 struct ContentType {
@@ -49,8 +52,9 @@ std::string_view extension_of(std::string_view path) {
 
 std::string_view content_type_of(std::string_view path) {
   const std::string_view extension = extension_of(path);
-  const auto found = std::find_if(kContentTypes.begin(), kContentTypes.end(),
-                                  [&](const ContentType& each) { return each.extension == extension; });
+  const auto found =
+      std::find_if(kContentTypes.begin(), kContentTypes.end(),
+                   [&](const ContentType& each) { return each.extension == extension; });
   return found == kContentTypes.end() ? "application/octet-stream" : found->type;
 }
 
@@ -74,11 +78,13 @@ Result<StaticFiles> StaticFiles::load(const std::string& folder) {
   std::error_code error;
   std::size_t total = 0;
   std::map<std::string, std::shared_ptr<const std::string>> compressed;
-  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end;
+       at.increment(error)) {
     if (!at->is_regular_file(error)) continue;
     FS_TRY(auto body, io::posix_file_system().read_file(at->path().string()));
     total += body.size();
-    if (total > kBytesMax) return fail(ErrorKind::TooLarge, folder + " holds more than a web page may");
+    if (total > kBytesMax)
+      return fail(ErrorKind::TooLarge, folder + " holds more than a web page may");
     std::string name = at->path().lexically_relative(folder).generic_string();
     if (name.ends_with(".gz")) {
       name.resize(name.size() - 3);
@@ -93,7 +99,8 @@ Result<StaticFiles> StaticFiles::load(const std::string& folder) {
     loaded.files_.emplace(std::move(name), std::move(file));
   }
   for (auto& [name, body] : compressed) {
-    if (const auto file = loaded.files_.find(name); file != loaded.files_.end()) file->second.gzip = body;
+    if (const auto file = loaded.files_.find(name); file != loaded.files_.end())
+      file->second.gzip = body;
   }
   return loaded;
 }
@@ -111,7 +118,8 @@ http::Response StaticFiles::answer(std::string_view path, const http::Request& r
   if (file == nullptr) {
     response.status = files_.empty() ? 200 : 404;
     response.headers.add("Content-Type", "text/html; charset=utf-8");
-    response.body = files_.empty() ? std::string(kNoPage) : "<!doctype html><title>Not found</title><p>Not found.";
+    response.body = files_.empty() ? std::string(kNoPage)
+                                   : "<!doctype html><title>Not found</title><p>Not found.";
     return response;
   }
   const bool is_gzip = file->gzip != nullptr && accepts_gzip(request);
@@ -120,7 +128,8 @@ http::Response StaticFiles::answer(std::string_view path, const http::Request& r
   if (is_gzip) etag.insert(etag.size() - 1, "-gz");
   response.headers.add("ETag", etag);
   response.headers.add("Vary", "Accept-Encoding");
-  response.headers.add("Cache-Control", file->is_hashed ? "public, max-age=31536000, immutable" : "no-cache");
+  response.headers.add("Cache-Control",
+                       file->is_hashed ? "public, max-age=31536000, immutable" : "no-cache");
   if (request.headers.find("If-None-Match").value_or("").find(etag) != std::string_view::npos) {
     response.status = 304;
     return response;

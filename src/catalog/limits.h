@@ -1,0 +1,32 @@
+// What people may type into the catalog: forms and sizes, each refused with InvalidArgument in the
+// words of the REST API.  `what` names the thing: "a flag".
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace flagstream::catalog {
+
+inline constexpr std::size_t kKeyBytesMax = 256;
+inline constexpr std::size_t kNameBytesMax = 256;
+inline constexpr std::size_t kTextBytesMax = 8 << 10;  // a description or a comment
+inline constexpr std::size_t kTagsMax = 100;
+inline constexpr std::size_t kTagBytesMax = 256;
+inline constexpr std::size_t kVariationsMax = 100;
+
+// Letters, digits, '.', '_' and '-', beginning with a letter or digit, at most kKeyBytesMax.
+bool is_key(std::string_view text);
+
+Result<void> check_key(std::string_view what, std::string_view key);
+// Not empty.
+Result<void> check_name(std::string_view what, std::string_view name);
+Result<void> check_text(std::string_view what, std::string_view text);
+Result<void> check_tags(const std::vector<std::string>& tags);
+// Six hex digits.
+Result<void> check_color(std::string_view color);
+
+}  // namespace flagstream::catalog
