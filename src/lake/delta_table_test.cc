@@ -13,7 +13,7 @@
 namespace flagstream::lake {
 namespace {
 
-constexpr MicrosUtc kStart = 1'795'600'000'000'000;  // 2026-11-25T10:26:40Z
+constexpr MicrosUtc kStart = 1'795'600'000'000'000;  // 2026-11-25T09:46:40Z
 constexpr const char* kMetadata =
     R"({"id":"i","format":{"provider":"parquet","options":{}},"schemaString":"{}","partitionColumns":[],"configuration":{},"createdTime":1})";
 

@@ -199,7 +199,7 @@ void EventRows::add_metric_and_summary(const events::proto::Event& event) {
   if (event.kind() == events::proto::SUMMARY) {
     number(kCount, static_cast<std::int64_t>(event.count()));
     number(kUnknownFlag, event.unknown_flag());
-    number(kStartedAt, static_cast<std::int64_t>(event.start_us()));
+    event.start_us() != 0 ? number(kStartedAt, static_cast<std::int64_t>(event.start_us())) : null(kStartedAt);
   } else {
     null(kCount);
     null(kUnknownFlag);
