@@ -17,6 +17,7 @@ namespace {
 constexpr std::string_view kLogFolder = "/_delta_log";
 constexpr std::string_view kDataPrefix = "part-";
 constexpr std::size_t kTimeDigits = 20;
+constexpr std::int64_t kStatusCommits = 128;
 
 // What of a checkpoint is read: other writers add columns, and leave some of these out.
 constexpr std::array kActionColumns = {"txn", "add", "remove", "metaData", "protocol"};
@@ -74,6 +75,14 @@ MicrosUtc time_in_name(std::string_view name, std::string_view prefix, std::stri
   return error == std::errc() && at == name.data() + kTimeDigits ? time : -1;
 }
 
+// The table's folder, its log's, and their names in the folders above, all durable.
+Result<void> make_durable_folders(io::FileSystem& files, const std::string& folder) {
+  FS_TRY(files.make_folder(folder + std::string(kLogFolder)));
+  FS_TRY(files.sync_folder(folder));
+  const std::size_t slash = folder.rfind('/');
+  return files.sync_folder(slash == std::string::npos ? "." : folder.substr(0, std::max<std::size_t>(slash, 1)));
+}
+
 std::string temporary_name(MicrosUtc now, std::string_view id) {
   return fmt::format(".{:0{}}-{}.tmp", now, kTimeDigits, id);
 }
@@ -107,20 +116,29 @@ Result<TableStatus> read_status(io::FileSystem& files, const std::string& folder
   TableState state;
   state.version = last.version;
   state.committed_at = last.committed_at;
+  state.marks = last.marks;
   if (last.version < 0) {
     auto names = files.list(folder + std::string(kLogFolder));
     if (!names && names.error().kind == ErrorKind::NotFound) return last;
     if (!names) return fail(std::move(names).error());
-    for (const std::string& name : *names) state.version = std::max(state.version, version_of_commit(name) - 1);
+    std::int64_t first = -1;
+    std::int64_t newest = -1;
+    for (const std::string& name : *names) {
+      const std::int64_t version = version_of_commit(name);
+      if (version < 0) continue;
+      if (first < 0) first = version;
+      newest = std::max(newest, version);
+    }
+    state.version = std::max(first, newest - kStatusCommits + 1) - 1;
   }
   FS_TRY(read_commits_after(files, folder, state));
-  return TableStatus{state.version, state.committed_at};
+  return TableStatus{state.version, state.committed_at, std::move(state.marks)};
 }
 
 Result<DeltaTable> DeltaTable::open(io::FileSystem& files, Session& duckdb, const Clock& clock, std::string folder,
                                     const std::string& metadata) {
   DeltaTable table(files, duckdb, clock, std::move(folder));
-  FS_TRY(files.make_folder(table.folder_ + std::string(kLogFolder)));
+  FS_TRY(make_durable_folders(files, table.folder_));
   FS_TRY(table.state_, read_table(files, duckdb, table.folder_));
   if (table.state_.version < 0) {
     Commit commit;

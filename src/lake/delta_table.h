@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "base/clock.h"
@@ -20,12 +21,14 @@ namespace flagstream::lake {
 struct TableStatus {
   std::int64_t version = -1;       // -1: no table yet
   std::int64_t committed_at = 0;   // milliseconds UTC
+  std::map<std::string, TransactionMark> marks;  // of the commits seen
 };
 
 // Reads the whole log of the table in `folder`; version -1 if there is none.  DuckDB reads checkpoints.
 Result<TableState> read_table(io::FileSystem& files, Session& duckdb, const std::string& folder);
 
-// Looks for commits after `last`; for pages and health checks.
+// Looks for commits after `last`; for pages and health checks.  The first time it reads the last 128 commits only, so
+// marks that none of them holds are missing.
 Result<TableStatus> read_status(io::FileSystem& files, const std::string& folder, const TableStatus& last);
 
 class DeltaTable {

@@ -1,6 +1,9 @@
 // The table's columns as data.
+#include <set>
+
 #include <fmt/format.h>
 
+#include "json/json.h"
 #include "lake/duckdb_json.h"
 #include "lake/event_column.h"
 #include "lake/event_rows.h"
@@ -13,6 +16,9 @@ constexpr std::array<ColumnDefinition, kColumns> kDefinitions = {{
     {"received_at", "TIMESTAMPTZ", "timestamp"},
     {"time", "TIMESTAMPTZ", "timestamp"},
     {"environment_id", "BIGINT", "long"},
+    {"project_id", "BIGINT", "long"},
+    {"project_key", "VARCHAR", "string"},
+    {"environment_key", "VARCHAR", "string"},
     {"kind", "VARCHAR", "string"},
     {"key", "VARCHAR", "string"},
     {"variation", "INTEGER", "integer"},
@@ -60,6 +66,21 @@ std::string event_table_schema() {
                           column.name, column.delta_type);
   }
   return fmt::format(R"({{"type":"struct","fields":[{}]}})", fields);
+}
+
+std::string missing_column(std::string_view schema) {
+  std::set<std::string, std::less<>> names;
+  if (const auto parsed = json::parse(schema); parsed && parsed->is_object()) {
+    if (const json::Array* fields = json::array_member(parsed->get_object(), "fields")) {
+      for (const json::Value& field : *fields) {
+        if (field.is_object()) names.emplace(json::text_member(field.get_object(), "name"));
+      }
+    }
+  }
+  for (const ColumnDefinition& column : kDefinitions) {
+    if (!names.contains(column.name)) return std::string(column.name);
+  }
+  return {};
 }
 
 std::string event_table_metadata(const std::string& id, std::int64_t created_ms) {

@@ -125,7 +125,7 @@ void EventRows::number(std::size_t column, T value) {
 
 void EventRows::null(std::size_t column) { validity_[column][row_ / 64] &= ~(1ull << (row_ % 64)); }
 
-Result<void> EventRows::add(const events::proto::Event& event, RowOrigin origin) {
+Result<void> EventRows::add(const events::proto::Event& event, const RowOrigin& origin) {
   const std::int32_t day = day_of(event.received_us());
   add_identity(event, origin, day);
   add_values(event);
@@ -137,11 +137,12 @@ Result<void> EventRows::add(const events::proto::Event& event, RowOrigin origin)
   return {};
 }
 
-void EventRows::add_identity(const events::proto::Event& event, RowOrigin origin, std::int32_t day) {
+void EventRows::add_identity(const events::proto::Event& event, const RowOrigin& origin, std::int32_t day) {
   number(kDate, day);
   number(kReceivedAt, event.received_us());
   number(kTime, event.time_us());
   number(kEnvironmentId, static_cast<std::int64_t>(event.environment_id()));
+  add_label(origin.label);
   text(kKind, kind_text(event.kind()));
   number(kGeneration, static_cast<std::int64_t>(origin.generation));
   number(kPartition, static_cast<std::int32_t>(origin.partition));
@@ -151,6 +152,18 @@ void EventRows::add_identity(const events::proto::Event& event, RowOrigin origin
   number(kSourceOffset, static_cast<std::int64_t>(source.offset()));
   number(kSourceIndex, static_cast<std::int32_t>(source.index()));
   number(kSourcePart, static_cast<std::int32_t>(source.part()));
+}
+
+void EventRows::add_label(const EnvironmentLabel* label) {
+  if (label == nullptr) {
+    null(kProjectId);
+    null(kProjectKey);
+    null(kEnvironmentKey);
+    return;
+  }
+  number(kProjectId, static_cast<std::int64_t>(label->project_id));
+  optional_text(kProjectKey, label->project_key);
+  optional_text(kEnvironmentKey, label->environment_key);
 }
 
 void EventRows::add_values(const events::proto::Event& event) {
@@ -186,7 +199,7 @@ void EventRows::add_metric_and_summary(const events::proto::Event& event) {
   if (event.kind() == events::proto::SUMMARY) {
     number(kCount, static_cast<std::int64_t>(event.count()));
     number(kUnknownFlag, event.unknown_flag());
-    number(kStartedAt, static_cast<std::int64_t>(event.start_us()));
+    event.start_us() != 0 ? number(kStartedAt, static_cast<std::int64_t>(event.start_us())) : null(kStartedAt);
   } else {
     null(kCount);
     null(kUnknownFlag);
@@ -244,24 +257,40 @@ Result<std::vector<AddFile>> EventRows::write(const std::string& folder, MicrosU
   return files;
 }
 
-Result<AddFile> EventRows::write_date(const std::string& folder, std::int32_t day, bool is_only, MicrosUtc now) {
-  static const std::string columns = column_list();
+Result<AddFile> EventRows::write_date(const std::string& folder, std::int32_t day, bool is_only,
+                                      MicrosUtc now) {
   const std::string date = date_of_day(day);
   AddFile file;
   file.path = fmt::format("date={}/{}", date, data_file_name(now));
   file.partition_values["date"] = date;
   file.modification_time = now / kMicrosPerMilli;
+  auto copied = copy_date(folder, day, is_only, file);
+  if (!copied) {
+    // A full disk must not fill further with every attempt.
+    std::error_code ignored;
+    std::filesystem::remove(folder + "/" + file.path, ignored);
+    return fail(std::move(copied).error().in("write " + file.path));
+  }
+  return file;
+}
+
+Result<void> EventRows::copy_date(const std::string& folder, std::int32_t day, bool is_only,
+                                  AddFile& file) {
+  static const std::string columns = column_list();
+  const std::string where =
+      is_only ? std::string() : fmt::format(" WHERE date = DATE '{}'", date_of_day(day));
   // One row group per file: what is in memory is bounded by rows, so is a row group.
   FS_TRY(auto written,
          duckdb_.rows(fmt::format("COPY (SELECT {} FROM pending{}) TO {} (FORMAT parquet, COMPRESSION zstd, "
-                                  "COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 1048576, RETURN_STATS)",
-                                  columns, is_only ? "" : fmt::format(" WHERE date = DATE '{}'", date),
-                                  sql_quoted(folder + "/" + file.path))));
+                                  "COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 1048576, USE_TMP_FILE false, RETURN_STATS)",
+                                  columns, where, sql_quoted(folder + "/" + file.path))));
   FS_TRY(const FileStats stats, read_file_stats(written));
-  if (stats.rows != rows_by_day_.at(day)) return fail(ErrorKind::DataLoss, "a Parquet file holds other rows than asked");
+  if (stats.rows != rows_by_day_.at(day)) {
+    return fail(ErrorKind::DataLoss, "the Parquet file holds other rows than asked");
+  }
   file.size = stats.size;
   file.stats = stats.delta_json;
-  return file;
+  return {};
 }
 
 std::string date_of_day(std::int32_t day) {

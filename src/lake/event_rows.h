@@ -18,6 +18,7 @@
 #include "events/event.h"
 #include "lake/delta_state.h"
 #include "lake/duckdb_session.h"
+#include "lake/environment_labels.h"
 
 namespace flagstream::lake {
 
@@ -34,6 +35,8 @@ std::span<const ColumnDefinition> event_columns();
 std::string event_table_metadata(const std::string& id, std::int64_t created_ms);
 // The schemaString within it.
 std::string event_table_schema();
+// The first of our columns that the table with this schemaString does not have; empty: none.
+std::string missing_column(std::string_view schema);
 
 // "summary" for SUMMARY and so on; "unknown" for what this release does not know.
 std::string_view kind_text(events::proto::EventKind kind);
@@ -41,6 +44,7 @@ std::string_view kind_text(events::proto::EventKind kind);
 struct RowOrigin {
   std::uint32_t partition = 0;
   std::uint64_t generation = 0;
+  const EnvironmentLabel* label = nullptr;  // null: not known
 };
 
 // Rows of one or more dates in an in-memory DuckDB table.  Not thread-safe.
@@ -51,7 +55,7 @@ class EventRows {
   EventRows(const EventRows&) = delete;
   EventRows& operator=(const EventRows&) = delete;
 
-  Result<void> add(const events::proto::Event& event, RowOrigin origin);
+  Result<void> add(const events::proto::Event& event, const RowOrigin& origin);
   std::uint64_t rows() const { return rows_; }
   // Text bytes held, about.
   std::uint64_t bytes() const { return bytes_; }
@@ -68,14 +72,17 @@ class EventRows {
   void close_appender();
   Result<void> flush_chunk();
   void begin_chunk();
-  Result<AddFile> write_date(const std::string& folder, std::int32_t day, bool is_only, MicrosUtc now);
+  Result<AddFile> write_date(const std::string& folder, std::int32_t day, bool is_only,
+                             MicrosUtc now);
+  Result<void> copy_date(const std::string& folder, std::int32_t day, bool is_only, AddFile& file);
 
   void text(std::size_t column, std::string_view value);
   void optional_text(std::size_t column, std::string_view value);
   template <class T>
   void number(std::size_t column, T value);
   void null(std::size_t column);
-  void add_identity(const events::proto::Event& event, RowOrigin origin, std::int32_t day);
+  void add_identity(const events::proto::Event& event, const RowOrigin& origin, std::int32_t day);
+  void add_label(const EnvironmentLabel* label);
   void add_values(const events::proto::Event& event);
   void add_metric_and_summary(const events::proto::Event& event);
   void add_contexts(const events::proto::Event& event);

@@ -2,17 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string_view>
 
 namespace flagstream::lake {
 namespace {
 
+constexpr std::string_view kGap = "/gap";
 constexpr std::string_view kOffset = "/offset";
 constexpr std::string_view kEvent = "/event";
 
 }  // namespace
 
-bool PartitionProgress::take(const Id128& source_log, const SourcePosition& at) {
+bool PartitionProgress::take(const Id128& source_log, const events::SourcePosition& at) {
   const auto [entry, is_first] = highest.try_emplace(source_log, at);
   if (is_first) return true;
   if (at <= entry->second) return false;
@@ -29,6 +31,9 @@ std::vector<TransactionMark> marks_of(const MarkScope& scope, log::Partition par
   const std::string app_id = position_app_id(scope, partition);
   std::vector<TransactionMark> marks;
   marks.push_back({app_id, static_cast<std::int64_t>(progress.next_offset), now_ms});
+  if (progress.gap_records > 0) {
+    marks.push_back({app_id + std::string(kGap), static_cast<std::int64_t>(progress.gap_records), now_ms});
+  }
   for (const auto& [log_id, at] : progress.highest) {
     const std::string source = app_id + "/" + log_id.to_hex();
     marks.push_back({source + std::string(kOffset), static_cast<std::int64_t>(at.offset), now_ms});
@@ -38,12 +43,28 @@ std::vector<TransactionMark> marks_of(const MarkScope& scope, log::Partition par
   return marks;
 }
 
+std::uint64_t records_behind(const std::map<std::string, TransactionMark>& marks, std::uint64_t generation,
+                             const log::TopicInfo& topic) {
+  std::uint64_t behind = 0;
+  for (log::Partition partition = 0; partition < topic.partitions.size(); ++partition) {
+    const log::PartitionRange& range = topic.partitions[partition];
+    const auto mark = marks.find(position_app_id({generation, topic.log_id}, partition));
+    const log::Offset next =
+        std::max(range.begin, mark == marks.end() ? 0 : static_cast<log::Offset>(mark->second.version));
+    if (range.data_end > next) behind += range.data_end - next;
+  }
+  return behind;
+}
+
 Result<PartitionProgress> progress_in(const TableState& state, const MarkScope& scope, log::Partition partition) {
   PartitionProgress progress;
   const std::string app_id = position_app_id(scope, partition);
   const auto position = state.marks.find(app_id);
   if (position == state.marks.end()) return progress;
   progress.next_offset = static_cast<log::Offset>(position->second.version);
+  if (const auto gap = state.marks.find(app_id + std::string(kGap)); gap != state.marks.end()) {
+    progress.gap_records = static_cast<std::uint64_t>(gap->second.version);
+  }
   const std::string prefix = app_id + "/";
   for (auto at = state.marks.lower_bound(prefix); at != state.marks.end() && at->first.starts_with(prefix); ++at) {
     std::string_view rest = std::string_view(at->first).substr(prefix.size());

@@ -10,6 +10,7 @@ LakeProbe::LakeProbe(telemetry::Registry& r)
       commits_lost(r, {"flagstream_lake_commits_lost_total", "Versions that another writer took first.", ""}),
       commit_seconds(r, {"flagstream_lake_commit_seconds", "Time to write, sync and publish one commit.", ""}),
       input_bytes(r, {"flagstream_lake_input_bytes_total", "Bytes of event records read.", ""}),
+      event_records(r, {"flagstream_lake_records_total", "Records read, by what became of them.", "outcome=\"row\""}),
       payload_records(r, {"flagstream_lake_records_total", "Records read, by what became of them.", "outcome=\"payload\""}),
       ticks(r, {"flagstream_lake_records_total", "Records read, by what became of them.", "outcome=\"tick\""}),
       repeated(r, {"flagstream_lake_records_total", "Records read, by what became of them.", "outcome=\"repeated\""}),

@@ -15,6 +15,7 @@ struct LakeProbe {
   telemetry::Counter commits_lost;
   telemetry::Histogram commit_seconds;
   telemetry::Counter input_bytes;
+  telemetry::Counter event_records;
   telemetry::Counter payload_records;
   telemetry::Counter ticks;
   telemetry::Counter repeated;

@@ -33,14 +33,15 @@ struct LakeSettings {
   std::string topic = "events";
   std::vector<log::Partition> partitions;  // empty: all
   std::uint64_t generation = 0;
-  std::chrono::microseconds commit_interval = std::chrono::seconds(30);  // from the first event after a commit
+  std::chrono::microseconds commit_interval = std::chrono::seconds(30);  // from the first record after a commit
   std::uint64_t commit_bytes = 128ull << 20;    // of input
   std::uint64_t file_rows_max = 250'000;        // rows are in memory until their file is written
   std::uint64_t file_bytes_max = 128ull << 20;  // text bytes of those rows
   std::int64_t checkpoint_commits = 100;
+  // Files that no commit names are removed after so long, or after two commit intervals if that is longer.
   std::chrono::microseconds orphan_age = std::chrono::hours(1);
-  // Positions alone are committed after this long without events, so that a stage that has only seen ticks
-  // does not fall behind retention.
+  // What is committed after this long if only ticks were read: positions alone, so that an idle stage does not fall
+  // behind retention.
   std::chrono::microseconds position_interval = std::chrono::hours(1);
   std::uint64_t memory_bytes_max = 1ull << 30;  // DuckDB's
   std::size_t read_bytes_max = 8ull << 20;
@@ -50,7 +51,8 @@ struct LakeSettings {
 
 class LakeStage {
  public:
-  // `log`, `files`, `clock`, `registry` and `duckdb` must outlive it.  Makes the table if there is none.
+  // `log`, `files`, `clock`, `registry` and `duckdb` must outlive it.  Makes the table if there is none.  `files`
+  // must be the machine's own, for DuckDB writes to it, too.  The topic need not exist yet.
   static Result<std::unique_ptr<LakeStage>> open(LakeSettings settings, const DuckDb& duckdb, log::Log& log,
                                                  io::FileSystem& files, const Clock& clock,
                                                  telemetry::Registry& registry);
