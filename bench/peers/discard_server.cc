@@ -30,7 +30,7 @@ int main() {
   SystemClock clock;
   telemetry::Registry registry;
   Discard nowhere;
-  ingest::EventsApi api({.gateway_id = "bench"},
+  ingest::EventsApi api({.gateway_id = "bench", .limits = {}},
                         {.payloads = nowhere,
                          .clock = clock,
                          .registry = registry,
@@ -47,7 +47,8 @@ int main() {
   }
   auto server = http::Server::start({.name = "public",
                                      .listen = "127.0.0.1:0",
-                                     .shards = std::max(1u, std::thread::hardware_concurrency())},
+                                     .shards = std::max(1u, std::thread::hardware_concurrency()),
+                                     .limits = {}},
                                     std::move(routes), clock, registry);
   if (!server) {
     std::cerr << server.error().what << '\n';

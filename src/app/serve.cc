@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/data_folder.h"
+#include "app/roles.h"
 #include "app/supervisor.h"
 #include "base/clock.h"
 #include "io/file_system.h"
@@ -156,7 +157,9 @@ int report(const Error& error) {
 }  // namespace
 
 int serve(const ServeOptions& options) {
-  if (options.role) return run_role(options);
+  if (options.role == "gateway") return run_gateway(options);
+  if (options.role == "control") return run_control(options);
+  if (options.role == "processor") return run_processor(options);
   const Config& config = options.effective.config;
   const auto folder = open_data_folder(io::posix_file_system(), config.data_folder);
   if (!folder) return report(folder.error());

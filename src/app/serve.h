@@ -24,7 +24,4 @@ struct ServeOptions {
 // sentence on stderr).
 int serve(const ServeOptions& options);
 
-// What a role runs until SIGINT or SIGTERM.
-int run_role(const ServeOptions& options);
-
 }  // namespace flagstream::app
