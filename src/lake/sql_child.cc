@@ -20,6 +20,7 @@
 #include "lake/event_rows.h"
 #include "lake/sql_query.h"
 #include "lake/sql_request.h"
+#include "lake/system_call_filter.h"
 
 namespace flagstream::lake {
 namespace {
@@ -28,7 +29,7 @@ constexpr std::size_t kRequestBytesMax = 1 << 20;
 constexpr std::size_t kErrorBytesMax = 4 << 10;
 constexpr rlim_t kFilesMax = 4'096;
 // Beside DuckDB's own limit: code, stacks, what its allocator reserves, and the result.
-constexpr std::uint64_t kAddressSlackBytes = 4ull << 30;
+constexpr std::uint64_t kAddressSlackBytes = 1ull << 30;
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -47,7 +48,6 @@ void limit(int resource, rlim_t value) {
 // What no query can get around, even through a fault of DuckDB.
 void confine(const SqlSettings& settings) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   ::signal(SIGXFSZ, SIG_IGN);  // a write to a file is then an error, and not a crash
   limit(RLIMIT_FSIZE, 0);
   limit(RLIMIT_CORE, 0);
@@ -55,8 +55,10 @@ void confine(const SqlSettings& settings) {
   const auto seconds = static_cast<rlim_t>(settings.deadline.count() / 1000 + 1);
   limit(RLIMIT_CPU, seconds * std::max(1u, settings.threads) + 1);
 #ifndef FS_SANITIZED_ADDRESS_SPACE
-  limit(RLIMIT_AS, 2 * settings.memory_bytes_max + settings.bytes_max + kAddressSlackBytes);
+  limit(RLIMIT_AS, settings.memory_bytes_max + 2 * settings.bytes_max + kAddressSlackBytes);
 #endif
+  // Where the kernel has no filters, DuckDB's own locks and the limits above remain.
+  (void)forbid_writing_and_network();
 }
 
 std::string view_columns() {
@@ -142,7 +144,9 @@ Error query_error(const char* text) {
   ErrorKind kind = ErrorKind::InvalidArgument;
   if (what.starts_with("Permission Error")) kind = ErrorKind::PermissionDenied;
   if (what.starts_with("IO Error")) kind = ErrorKind::Unavailable;
-  return error_from_duckdb(std::string(what.substr(0, kErrorBytesMax)).c_str(), kind);
+  // What follows the first line on lack of memory advises settings that a query cannot have.
+  const std::size_t size = what.starts_with("Out of Memory") ? what.find('\n') : kErrorBytesMax;
+  return error_from_duckdb(std::string(what.substr(0, size)).c_str(), kind);
 }
 
 // The statements of a text; one of them prepared; its result.  Each is freed with it.
