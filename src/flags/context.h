@@ -1,0 +1,74 @@
+// Evaluation contexts: who or what a flag is evaluated for.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "flags/attribute_reference.h"
+#include "flags/document.h"
+#include "flags/key_set.h"
+
+namespace flagstream::flags {
+
+struct Attribute {
+  std::uint64_t name_hash;
+  std::string_view name;
+  const Node* value;  // may be a Null, which is as if there were no such attribute
+};
+
+// A context of one kind.
+struct IndividualContext {
+  Name kind;
+  std::string_view key;
+  bool is_anonymous = false;
+  // In the order of their weight: of two with one name the later counts.  kind, key, name and
+  // anonymous are among them.
+  std::vector<Attribute> attributes;
+
+  // Null: the context has no such attribute, or its value is null.  No array is descended into.
+  const Node* lookup(const AttributeReference& reference) const;
+};
+
+// A context of one or several kinds, from a context's or a legacy user's JSON.  Immutable;
+// thread-safe.
+class Context {
+ public:
+  // InvalidArgument with the reason: not JSON, or not a valid context.
+  static Result<Context> parse(std::string_view json);
+  // The same of a part of a larger document, which must outlive the context.
+  static Result<Context> from(const Node& node);
+
+  Context(Context&&) noexcept = default;
+  Context& operator=(Context&&) noexcept = default;
+
+  // At least one, ordered by the bytes of their kinds, each kind once.
+  const std::vector<IndividualContext>& individuals() const { return individuals_; }
+  bool is_multi() const { return individuals_.size() > 1; }
+  // Null: there is none of that kind.
+  const IndividualContext* find(const Name& kind) const;
+  // The member of kind user, or null.
+  const IndividualContext* user() const {
+    return user_ < 0 ? nullptr : &individuals_[static_cast<std::size_t>(user_)];
+  }
+
+  // Of kind user alone the bare key, else kind:key of every kind, with % and : escaped in keys.
+  std::string fully_qualified_key() const;
+
+ private:
+  friend class ContextReader;
+  Context() = default;
+
+  std::unique_ptr<Document> document_;  // null if it belongs to somebody else
+  std::vector<IndividualContext> individuals_;
+  std::vector<Node> made_;  // values that are not in the document; never grows when pointed into
+  int user_ = -1;           // index in individuals_
+};
+
+// The kind that is meant where none is named.
+inline constexpr std::string_view kUserKind = "user";
+
+}  // namespace flagstream::flags

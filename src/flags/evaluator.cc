@@ -1,0 +1,312 @@
+#include "flags/evaluator.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace flagstream::flags {
+namespace {
+
+// The flags or segments that are being evaluated, innermost first.
+struct Frame {
+  const void* item;
+  const Frame* outer;
+  int depth;
+
+  bool holds(const void* other) const {
+    for (const Frame* frame = this; frame != nullptr; frame = frame->outer) {
+      if (frame->item == other) return true;
+    }
+    return false;
+  }
+};
+
+Frame inside(const void* item, const Frame* outer) {
+  return {.item = item, .outer = outer, .depth = outer == nullptr ? 1 : outer->depth + 1};
+}
+
+Evaluation malformed() { return Evaluation::failed(EvaluationError::MalformedFlag); }
+
+Evaluation variation(const Flag& flag, std::int64_t index, const Reason& reason) {
+  if (index < 0 || static_cast<std::size_t>(index) >= flag.variations.size()) return malformed();
+  return {.value = flag.variations[static_cast<std::size_t>(index)],
+          .variation = static_cast<std::uint32_t>(index),
+          .is_experiment = false,
+          .reason = reason};
+}
+
+Evaluation off(const Flag& flag, const Reason& reason) {
+  if (flag.off_variation) return variation(flag, *flag.off_variation, reason);
+  Evaluation evaluation;
+  evaluation.reason = reason;
+  return evaluation;
+}
+
+Evaluation outcome_of(const Flag& flag, const Outcome& outcome, const Context& context,
+                      Reason reason, bool is_tracked) {
+  std::int64_t index = -1;
+  if (const auto* fixed = std::get_if<std::int64_t>(&outcome)) {
+    index = *fixed;
+  } else if (const auto* rollout = std::get_if<Rollout>(&outcome)) {
+    const auto choice = rollout->choose(context);
+    if (!choice) return malformed();
+    index = choice->variation;
+    reason.is_in_experiment = choice->is_in_experiment;
+  } else {
+    return malformed();
+  }
+  Evaluation evaluation = variation(flag, index, reason);
+  evaluation.is_experiment =
+      evaluation.variation.has_value() && (is_tracked || reason.is_in_experiment);
+  return evaluation;
+}
+
+bool names(const SegmentTarget& target, const Context& context) {
+  const IndividualContext* individual = context.find(target.context_kind);
+  return individual != nullptr && target.keys.contains(individual->key);
+}
+
+// One evaluation, from its flag down through prerequisites and segments.
+class Run {
+ public:
+  Run(const std::vector<Segment>& segments, const Context& context,
+      const EvaluationOptions& options)
+      : segments_(segments), context_(context), options_(options) {}
+
+  Evaluation evaluate(const Flag& flag) {
+    Evaluation evaluation = evaluate_inside(flag, nullptr);
+    if (is_aborted_) evaluation = malformed();
+    evaluation.reason.big_segments = big_segments_;
+    return evaluation;
+  }
+
+ private:
+  Evaluation evaluate_inside(const Flag& flag, const Frame* outer) {
+    if (!flag.problem.empty()) return malformed();
+    if (!flag.is_on) return off(flag, {.kind = ReasonKind::Off});
+    if (!flag.prerequisites.empty()) {
+      const Prerequisite* failed = first_failed(flag, outer);
+      if (is_aborted_) return malformed();
+      if (failed != nullptr)
+        return off(flag, {.kind = ReasonKind::PrerequisiteFailed, .prerequisite_key = failed->key});
+    }
+    for (const Target& target : flag.targets) {
+      const IndividualContext* individual = context_.find(target.context_kind);
+      if (individual != nullptr && target.keys.contains(individual->key))
+        return variation(flag, target.variation, {.kind = ReasonKind::TargetMatch});
+    }
+    for (std::size_t i = 0; i < flag.rules.size(); ++i) {
+      const Rule& rule = flag.rules[i];
+      const Match match = match_all(rule.clauses, nullptr);
+      if (match == Match::Error) {
+        is_aborted_ = true;
+        return malformed();
+      }
+      if (match == Match::Yes)
+        return outcome_of(flag, rule.outcome, context_,
+                          {.kind = ReasonKind::RuleMatch,
+                           .rule_index = static_cast<std::uint32_t>(i),
+                           .rule_id = rule.id},
+                          rule.tracks_events);
+    }
+    return outcome_of(flag, flag.fallthrough, context_, {.kind = ReasonKind::Fallthrough},
+                      flag.tracks_fallthrough_events);
+  }
+
+  // Null: all hold.
+  const Prerequisite* first_failed(const Flag& flag, const Frame* outer) {
+    const Frame here = inside(&flag, outer);
+    for (const Prerequisite& each : flag.prerequisites) {
+      if (each.flag == nullptr) return &each;
+      if (here.holds(each.flag) || !may_go_deeper(here)) {
+        is_aborted_ = true;
+        return &each;
+      }
+      const Evaluation evaluation = evaluate_inside(*each.flag, &here);
+      if (is_aborted_) return &each;
+      if (options_.prerequisites != nullptr)
+        options_.prerequisites->push_back({&flag, each.flag, evaluation});
+      const bool holds = each.flag->is_on && evaluation.variation &&
+                         std::int64_t{*evaluation.variation} == each.variation;
+      if (!holds) return &each;
+    }
+    return nullptr;
+  }
+
+  bool may_go_deeper(const Frame& here) {
+    return here.depth < Evaluator::kNestingMax && ++visits_ <= Evaluator::kVisitsMax;
+  }
+
+  Match match_all(const std::vector<Clause>& clauses, const Frame* segments) {
+    for (const Clause& clause : clauses) {
+      const Match match = clause.op == Operator::SegmentMatch ? match_segments(clause, segments)
+                                                              : clause.match(context_);
+      if (match != Match::Yes) return match;
+    }
+    return Match::Yes;
+  }
+
+  Match match_segments(const Clause& clause, const Frame* outer) {
+    for (const std::size_t index : clause.segments) {
+      const Match match = match_segment(segments_[index], outer);
+      if (match == Match::Error) return match;
+      if (match == Match::Yes) return clause.is_negated ? Match::No : Match::Yes;
+    }
+    return clause.is_negated ? Match::Yes : Match::No;
+  }
+
+  Match match_segment(const Segment& segment, const Frame* outer) {
+    if (outer != nullptr && outer->holds(&segment)) return Match::Error;
+    const Frame here = inside(&segment, outer);
+    if (!segment.problem.empty() || !may_go_deeper(here)) return Match::Error;
+    const std::optional<bool> listed =
+        segment.is_unbounded ? find_in_big_segment(segment) : find_in_lists(segment);
+    if (listed) return *listed ? Match::Yes : Match::No;
+    for (const SegmentRule& rule : segment.rules) {
+      Match match = match_all(rule.clauses, &here);
+      if (match == Match::Yes && rule.limit) match = match_share(rule);
+      if (match != Match::No) return match;
+    }
+    return Match::No;
+  }
+
+  Match match_share(const SegmentRule& rule) const {
+    if (!rule.bucketing.is_valid()) return Match::Error;
+    const Bucket bucket = rule.bucketing.bucket(context_);
+    return bucket.has_context && bucket.bits < *rule.limit ? Match::Yes : Match::No;
+  }
+
+  // nullopt: the rules decide.
+  std::optional<bool> find_in_lists(const Segment& segment) const {
+    const IndividualContext* user = context_.user();
+    const bool is_user_alone = user != nullptr && !context_.is_multi();
+    const auto is_named = [this](const SegmentTarget& each) { return names(each, context_); };
+    if (user != nullptr && segment.included.contains(user->key)) return true;
+    if (!is_user_alone && std::ranges::any_of(segment.included_contexts, is_named)) return true;
+    if (user != nullptr && segment.excluded.contains(user->key)) return false;
+    if (!is_user_alone && std::ranges::any_of(segment.excluded_contexts, is_named)) return false;
+    return std::nullopt;
+  }
+
+  std::optional<bool> find_in_big_segment(const Segment& segment) {
+    if (segment.big_segment_reference.empty()) {
+      note(BigSegmentsStatus::NotConfigured);
+      return false;
+    }
+    const IndividualContext* individual = context_.find(segment.unbounded_context_kind);
+    if (individual == nullptr) return false;
+    if (options_.big_segments == nullptr) {
+      note(BigSegmentsStatus::NotConfigured);
+      return std::nullopt;
+    }
+    const auto answer = options_.big_segments->find(individual->key, segment.big_segment_reference);
+    note(answer.status);
+    return answer.is_member;
+  }
+
+  void note(BigSegmentsStatus status) {
+    big_segments_ = std::max(big_segments_.value_or(BigSegmentsStatus::Healthy), status);
+  }
+
+  const std::vector<Segment>& segments_;
+  const Context& context_;
+  const EvaluationOptions& options_;
+  std::optional<BigSegmentsStatus> big_segments_;  // the worst so far
+  int visits_ = 0;
+  bool is_aborted_ = false;  // the flag that was asked for is malformed, whatever is around
+};
+
+}  // namespace
+
+// Fills one Evaluator; used once.
+class EvaluatorCompiler {
+ public:
+  explicit EvaluatorCompiler(Evaluator& evaluator) : evaluator_(evaluator) {}
+
+  Result<void> compile(const Node& document) {
+    if (document.type != NodeType::Object)
+      return fail(ErrorKind::InvalidArgument, "flag data is not an object");
+    FS_TRY(const Node* flags, items(document, "flags"));
+    FS_TRY(const Node* segments, items(document, "segments"));
+    read(*segments, evaluator_.segments_, evaluator_.segment_index_, read_segment, "segment");
+    read(*flags, evaluator_.flags_, evaluator_.flag_index_, read_flag, "flag");
+    for (Flag& flag : evaluator_.flags_) {
+      for (Prerequisite& each : flag.prerequisites) each.flag = evaluator_.find(each.key);
+      for (Rule& rule : flag.rules) link(rule.clauses);
+    }
+    for (Segment& segment : evaluator_.segments_) {
+      for (SegmentRule& rule : segment.rules) link(rule.clauses);
+    }
+    return {};
+  }
+
+ private:
+  static Result<const Node*> items(const Node& document, std::string_view name) {
+    const Node& node = member(document, name);
+    if (node.type != NodeType::Object && node.type != NodeType::Null)
+      return fail(ErrorKind::InvalidArgument, fmt::format("{} is not an object", name));
+    return &node;
+  }
+
+  template <class Item, class Index, class Read>
+  void read(const Node& nodes, std::vector<Item>& items, Index& index, Read read_item,
+            std::string_view what) {
+    // Of two items with one key the last counts.
+    std::unordered_map<std::string_view, const Node*, Evaluator::HashOfText> last;
+    for (const auto& [key, node] : Members(nodes)) last[key] = &node;
+    items.reserve(last.size());
+    for (const auto& [key, node] : Members(nodes)) {
+      if (last[key] != &node || member(node, "deleted").boolean) continue;
+      index.emplace(key, items.size());
+      const Item& item = items.emplace_back(read_item(key, node));
+      if (!item.problem.empty())
+        evaluator_.problems_.push_back(fmt::format("{} {}: {}", what, key, item.problem));
+    }
+  }
+
+  void link(std::vector<Clause>& clauses) const {
+    for (Clause& clause : clauses) {
+      if (clause.op != Operator::SegmentMatch) continue;
+      for (const std::string_view key : std::get<Texts>(clause.values)) {
+        const auto found = evaluator_.segment_index_.find(key);
+        if (found != evaluator_.segment_index_.end()) clause.segments.push_back(found->second);
+      }
+    }
+  }
+
+  Evaluator& evaluator_;
+};
+
+Result<std::unique_ptr<const Evaluator>> Evaluator::compile(std::string_view document) {
+  FS_TRY(auto parsed, Document::parse(document));
+  std::unique_ptr<Evaluator> evaluator(new Evaluator);
+  FS_TRY(EvaluatorCompiler(*evaluator).compile(parsed->root()));
+  parsed->drop_nodes();
+  evaluator->document_ = std::move(parsed);
+  return evaluator;
+}
+
+Result<std::unique_ptr<const Evaluator>> Evaluator::compile(const Node& document) {
+  std::unique_ptr<Evaluator> evaluator(new Evaluator);
+  FS_TRY(EvaluatorCompiler(*evaluator).compile(document));
+  return evaluator;
+}
+
+const Flag* Evaluator::find(std::string_view key) const {
+  const auto found = flag_index_.find(key);
+  return found == flag_index_.end() ? nullptr : &flags_[found->second];
+}
+
+Evaluation Evaluator::evaluate(const Flag& flag, const Context& context,
+                               const EvaluationOptions& options) const {
+  return Run(segments_, context, options).evaluate(flag);
+}
+
+Evaluation Evaluator::evaluate(std::string_view key, const Context& context,
+                               const EvaluationOptions& options) const {
+  const Flag* flag = find(key);
+  if (flag == nullptr) return Evaluation::failed(EvaluationError::FlagNotFound);
+  return evaluate(*flag, context, options);
+}
+
+}  // namespace flagstream::flags

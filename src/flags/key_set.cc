@@ -1,0 +1,44 @@
+#include "flags/key_set.h"
+
+#include <bit>
+
+namespace flagstream::flags {
+namespace {
+
+std::uint32_t tag_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32); }
+
+}  // namespace
+
+KeySet::KeySet(std::vector<std::string_view> keys) {
+  if (keys.size() <= kScannedMax) {
+    slots_ = std::move(keys);
+    return;
+  }
+  const std::size_t slots = std::bit_ceil(keys.size() * 2);
+  slots_.resize(slots);
+  tags_.resize(slots);
+  for (const std::string_view key : keys) {
+    const std::uint64_t hash = hash_of(key);
+    std::size_t at = hash & (slots - 1);
+    while (slots_[at].data() != nullptr && slots_[at] != key) at = (at + 1) & (slots - 1);
+    slots_[at] = key;
+    tags_[at] = tag_of(hash);
+  }
+}
+
+bool KeySet::contains(std::string_view key) const {
+  if (tags_.empty()) {
+    for (const std::string_view each : slots_) {
+      if (each == key) return true;
+    }
+    return false;
+  }
+  const std::uint64_t hash = hash_of(key);
+  const std::size_t mask = slots_.size() - 1;
+  for (std::size_t at = hash & mask; slots_[at].data() != nullptr; at = (at + 1) & mask) {
+    if (tags_[at] == tag_of(hash) && slots_[at] == key) return true;
+  }
+  return false;
+}
+
+}  // namespace flagstream::flags

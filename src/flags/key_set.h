@@ -1,0 +1,68 @@
+// Text that is looked up often: names with their hash, and sets of keys.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+namespace flagstream::flags {
+
+// Quick and not secret.  The tables that use it hold what an environment's owner wrote; requests
+// only look up.
+inline std::uint64_t hash_of(std::string_view text) {
+  constexpr std::uint64_t kMultiplier = 0x9E3779B97F4A7C15;
+  std::uint64_t hash = text.size() * kMultiplier;
+  const auto mix = [&hash](std::uint64_t word) {
+    hash = (hash ^ word) * kMultiplier;
+    hash ^= hash >> 32;
+  };
+  const char* p = text.data();
+  std::size_t left = text.size();
+  for (; left >= 8; left -= 8, p += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, p, 8);
+    mix(word);
+  }
+  if (left >= 4) {
+    std::uint32_t low;
+    std::uint32_t high;
+    std::memcpy(&low, p, 4);
+    std::memcpy(&high, p + left - 4, 4);
+    mix(std::uint64_t{high} << 32 | low);
+  } else if (left > 0) {
+    const auto byte = [p](std::size_t i) {
+      return std::uint64_t{static_cast<unsigned char>(p[i])};
+    };
+    mix(byte(0) | byte(left / 2) << 8 | byte(left - 1) << 16);
+  }
+  return hash;
+}
+
+// A text that is compared often.  Does not own its characters.
+struct Name {
+  std::uint64_t hash = 0;
+  std::string_view text;
+
+  Name() = default;
+  explicit Name(std::string_view t) : hash(hash_of(t)), text(t) {}
+  bool operator==(const Name& other) const { return hash == other.hash && text == other.text; }
+};
+
+// An immutable set of keys.  Does not own their characters.  Thread-safe.
+class KeySet {
+ public:
+  KeySet() = default;
+  explicit KeySet(std::vector<std::string_view> keys);
+
+  bool is_empty() const { return slots_.empty(); }
+  bool contains(std::string_view key) const;
+
+ private:
+  static constexpr std::size_t kScannedMax = 8;  // so few are compared one by one
+
+  std::vector<std::string_view> slots_;  // open addressing: an empty slot has no data()
+  std::vector<std::uint32_t> tags_;      // of each slot; empty: slots_ is a plain list
+};
+
+}  // namespace flagstream::flags

@@ -1,0 +1,77 @@
+// Rollouts: which variation a share of all contexts gets.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "flags/attribute_reference.h"
+#include "flags/context.h"
+#include "flags/document.h"
+#include "flags/key_set.h"
+#include "flags/sha1.h"
+
+namespace flagstream::flags {
+
+// A place in [0, 1), as 60 bits: its value is bits / 2^60.
+struct Bucket {
+  std::uint64_t bits = 0;
+  bool has_context = true;  // false: the context has no member of the kind, so the bucket is 0
+};
+
+// How contexts are put into buckets.  Does not own the characters of its kind.
+class Bucketing {
+ public:
+  // Hashes "<seed>.<attribute>" with a seed, else "<key>.<salt>.<attribute>".  `by` empty: the key.
+  struct Options {
+    std::string_view context_kind;  // empty: user, and `by` is a name, not a path
+    std::string_view by;
+    std::string_view key;
+    std::string_view salt;
+    std::optional<std::int64_t> seed;
+  };
+  explicit Bucketing(const Options& options);
+
+  // The attribute's reference can be read; otherwise the flag is malformed.
+  bool is_valid() const { return is_by_key_ || by_.is_valid(); }
+  // An attribute that is absent or neither text nor a whole number gives bucket 0.
+  Bucket bucket(const Context& context) const;
+
+ private:
+  Name kind_;
+  bool is_by_key_;
+  AttributeReference by_;
+  PrefixedSha1 hash_;
+};
+
+// The lowest bucket that is no longer below `share` (1 is everything).
+std::uint64_t bucket_limit(double share);
+
+struct Rollout {
+  struct Entry {
+    std::uint64_t limit = 0;  // buckets below it, and not below an earlier entry's
+    std::int64_t variation = -1;
+    bool is_untracked = false;
+  };
+  struct Choice {
+    std::int64_t variation = -1;
+    bool is_in_experiment = false;
+  };
+
+  bool is_experiment = false;
+  Bucketing bucketing;
+  std::vector<Entry> entries;
+
+  // nullopt: the flag is malformed.
+  std::optional<Choice> choose(const Context& context) const;
+};
+
+// `node` is an object whose members have the types they should have; key and salt are the flag's.
+Rollout read_rollout(const Node& node, std::string_view key, std::string_view salt);
+
+// Whole numbers may be written with a fraction of zeros; anything else is -1, which no list has.
+std::int64_t index_of(const Node& number);
+
+}  // namespace flagstream::flags
