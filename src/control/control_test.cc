@@ -175,6 +175,9 @@ TEST_F(ApiTest, BadInputIsRefusedInTheOneErrorShape) {
   expect_refused(404, api("POST", "/api/v2/flags/nope", R"({"key":"a","name":"A"})"));
   expect_refused(404, api("GET", "/api/v2/nothing/here"));
   expect_refused(413, api("POST", "/api/v2/projects", std::string((1 << 20) + 1, ' ')));
+  EXPECT_EQ(
+      api("POST", "/api/internal/sql", std::string(70'000, ' ')).json().at("code").as_string(),
+      "request_entity_too_large");
   expect_refused(400, api("GET", "/api/internal/health?project=shop"));
   expect_refused(404, api("GET", "/api/internal/health?project=shop&environment=moon"));
   expect_refused(400, api("GET", "/api/v2/usage/evaluations/shop/production/a?from=5&to=5"));
