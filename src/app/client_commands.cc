@@ -4,7 +4,9 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <ostream>
+#include <utility>
 
 #include "io/file_system.h"
 #include "json/json.h"
@@ -208,22 +210,48 @@ Result<json::Object> weights_of(const json::Object& flag, const std::vector<std:
   return weights;
 }
 
-}  // namespace
-
-std::string server_of(const std::string& option) {
-  if (!option.empty()) return option;
-  const char* variable = std::getenv("FLAGSTREAM_SERVER");
-  return variable != nullptr ? variable : std::string(kDefaultServer);
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
 }
 
-std::string token_of(const std::string& option, const std::string& data_folder) {
-  if (!option.empty()) return option;
-  if (const char* variable = std::getenv("FLAGSTREAM_TOKEN")) return variable;
+std::string server_given(const ClientOptions& options) {
+  return options.server.empty() ? variable("FLAGSTREAM_SERVER") : options.server;
+}
+
+std::string token_of(const ClientOptions& options) {
+  if (!options.token.empty()) return options.token;
+  if (std::string given = variable("FLAGSTREAM_TOKEN"); !given.empty()) return given;
   // Without the file the server answers 401, whose message says what to give.
-  auto file = io::posix_file_system().read_file(data_folder + "/run/admin-token");
+  auto file = io::posix_file_system().read_file(options.data_folder + "/run/admin-token");
   if (!file) return "";
-  while (!file->empty() && (file->back() == '\n' || file->back() == '\r')) file->pop_back();
+  while (file->ends_with('\n') || file->ends_with('\r')) file->pop_back();
   return *std::move(file);
+}
+
+}  // namespace
+
+Transport transport_to(const ClientOptions& options) {
+  std::string token = token_of(options);
+  std::string server = server_given(options);
+  if (!server.empty()) return http_transport(std::move(server), std::move(token));
+  std::string socket = options.data_folder + "/run/control.sock";
+  std::error_code ignored;
+  if (std::filesystem::is_socket(socket, ignored))
+    return socket_transport(std::move(socket), std::move(token));
+  return http_transport(std::string(kDefaultServer), std::move(token));
+}
+
+std::string address_of(const ClientOptions& options) {
+  std::string address = server_given(options);
+  if (address.empty()) {
+    const auto file = io::posix_file_system().read_file(options.data_folder + "/run/serving.json");
+    const auto serving = file ? json::parse(*file) : fail(ErrorKind::NotFound, "");
+    if (serving && serving->is_object()) address = json::text_member(serving->get_object(), "url");
+  }
+  if (address.empty()) address = kDefaultServer;
+  while (address.ends_with('/')) address.pop_back();
+  return address;
 }
 
 int project_list(const Transport& transport, const Console& console) {
@@ -352,6 +380,13 @@ int flag_rollout(const Transport& transport, const Console& console, const Place
   if (!flag) return status_of(console, flag.error());
   return print_one(console, *flag,
                    "flag " + key + " has a new rollout in " + *project + "/" + place.environment);
+}
+
+int setup_link(const Transport& transport, const Console& console, const std::string& address) {
+  const auto made =
+      call(transport, {.method = "POST", .path = "/api/internal/setup-link", .body = {}});
+  if (!made) return status_of(console, made.error());
+  return print_one(console, *made, address + text_of(*made, "setupPath"));
 }
 
 int keys(const Transport& transport, const Console& console, const Place& place) {

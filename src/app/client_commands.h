@@ -6,7 +6,6 @@
 
 #include <functional>
 #include <iosfwd>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,12 +37,19 @@ using Transport = std::function<Result<ApiAnswer>(const ApiRequest&)>;
 
 // Over HTTP with libcurl; blocks, at most 30 s for each request.
 Transport http_transport(std::string server, std::string token);
+// The same over control's own socket, for programs on its machine.
+Transport socket_transport(std::string socket_path, std::string token);
 
-// The server: the option if given, else FLAGSTREAM_SERVER, else kDefaultServer.
-std::string server_of(const std::string& option);
-// The token: the option if given, else FLAGSTREAM_TOKEN, else run/admin-token in the data folder,
-// else empty.
-std::string token_of(const std::string& option, const std::string& data_folder);
+// What the command line says of where the server is and who calls.
+struct ClientOptions {
+  std::string
+      server;  // empty: FLAGSTREAM_SERVER, else the one of the data folder, else kDefaultServer
+  std::string token;  // empty: FLAGSTREAM_TOKEN, else run/admin-token in the data folder, else none
+  std::string data_folder;  // of a server on this machine
+};
+Transport transport_to(const ClientOptions& options);
+// The address at which people reach that server, without a slash at its end.
+std::string address_of(const ClientOptions& options);
 
 enum class Output { Table, Json };
 
@@ -84,6 +90,9 @@ int flag_switch(const Transport& transport, const Console& console, const Place&
 int flag_rollout(const Transport& transport, const Console& console, const Place& place,
                  const std::string& key, const std::vector<std::string>& shares,
                  const std::string& context_kind = "user");
+
+// A new one-time address that signs a browser in; those before it stop working.
+int setup_link(const Transport& transport, const Console& console, const std::string& address);
 
 // SDK key, mobile key and client-side id.
 int keys(const Transport& transport, const Console& console, const Place& place);

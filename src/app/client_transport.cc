@@ -24,8 +24,12 @@ std::size_t receive(char* bytes, std::size_t, std::size_t size, void* to) {
   return size;
 }
 
-Result<ApiAnswer> send(const std::string& server, const std::string& token,
-                       const ApiRequest& request) {
+struct Server {
+  std::string address;      // without a slash at its end
+  std::string socket_path;  // empty: over TCP
+};
+
+Result<ApiAnswer> send(const Server& server, const std::string& token, const ApiRequest& request) {
   const std::unique_ptr<CURL, EndHandle> curl(curl_easy_init());
   if (curl == nullptr) return fail(ErrorKind::Unavailable, "libcurl cannot start");
   std::unique_ptr<curl_slist, EndList> headers;
@@ -38,8 +42,11 @@ Result<ApiAnswer> send(const std::string& server, const std::string& token,
   if (!token.empty()) add_header("Authorization: " + token);
   if (!request.body.empty()) add_header("Content-Type: " + request.content_type);
   ApiAnswer answer;
-  const std::string url = server + request.path;
+  const std::string url = server.address + request.path;
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
+  if (!server.socket_path.empty()) {
+    curl_easy_setopt(curl.get(), CURLOPT_UNIX_SOCKET_PATH, server.socket_path.c_str());
+  }
   curl_easy_setopt(curl.get(), CURLOPT_CUSTOMREQUEST, request.method.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT, kTimeoutSeconds);
@@ -53,7 +60,8 @@ Result<ApiAnswer> send(const std::string& server, const std::string& token,
   }
   const CURLcode code = curl_easy_perform(curl.get());
   if (code != CURLE_OK) {
-    return fail(ErrorKind::Unavailable, server + " does not answer (" + curl_easy_strerror(code) +
+    const std::string& where = server.socket_path.empty() ? server.address : server.socket_path;
+    return fail(ErrorKind::Unavailable, where + " does not answer (" + curl_easy_strerror(code) +
                                             "); start it with flagstream serve, or give --server");
   }
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &answer.status);
@@ -64,9 +72,13 @@ Result<ApiAnswer> send(const std::string& server, const std::string& token,
 
 Transport http_transport(std::string server, std::string token) {
   while (server.ends_with('/')) server.pop_back();
-  return [server = std::move(server), token = std::move(token)](const ApiRequest& request) {
-    return send(server, token, request);
-  };
+  return [to = Server{.address = std::move(server), .socket_path = {}},
+          token = std::move(token)](const ApiRequest& request) { return send(to, token, request); };
+}
+
+Transport socket_transport(std::string socket_path, std::string token) {
+  return [to = Server{.address = "http://localhost", .socket_path = std::move(socket_path)},
+          token = std::move(token)](const ApiRequest& request) { return send(to, token, request); };
 }
 
 }  // namespace flagstream::app

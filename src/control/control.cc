@@ -21,7 +21,6 @@
 namespace flagstream::control {
 namespace {
 
-constexpr std::int64_t kHandOverMicros = 5 * kMicrosPerSecond;
 constexpr std::chrono::milliseconds kHandOverPause{50};
 constexpr std::size_t kCallsMax = 128;
 constexpr std::size_t kQueryThreads = 2;
@@ -41,15 +40,16 @@ PublishLoop::Open opener(const std::string& catalog_path, log::Log& log, const C
 
 // Another control may still be letting go of the topic.
 Result<std::unique_ptr<Publisher>> open_and_recover(const PublishLoop::Open& open,
-                                                    const Clock& clock) {
-  const std::int64_t give_up = clock.monotonic() + kHandOverMicros;
+                                                    const Clock& clock,
+                                                    std::chrono::milliseconds patience) {
+  const std::int64_t give_up = clock.monotonic() + patience.count() * kMicrosPerMilli;
   for (;;) {
     auto publisher = open();
     if (publisher) {
       FS_TRY((*publisher)->recover());
       return publisher;
     }
-    if (publisher.error().kind != ErrorKind::Conflict || clock.monotonic() > give_up)
+    if (publisher.error().kind != ErrorKind::Conflict || clock.monotonic() >= give_up)
       return publisher;
     std::this_thread::sleep_for(kHandOverPause);
   }
@@ -184,7 +184,7 @@ Result<std::unique_ptr<Control>> Control::start(Settings settings, log::Log& log
                                                 telemetry::Registry& registry) {
   FS_TRY(StaticFiles page, StaticFiles::load(settings.web_folder));
   const PublishLoop::Open open = opener(settings.catalog_path, log, clock, registry);
-  FS_TRY(auto publisher, open_and_recover(open, clock));
+  FS_TRY(auto publisher, open_and_recover(open, clock, settings.hand_over_patience));
   FS_TRY(Catalog catalog, Catalog::open(settings.catalog_path, clock));
   FS_TRY(keep_for_owner(settings.catalog_path));  // SDK keys stand in it in clear
   FS_TRY(Catalog reading, Catalog::open(settings.catalog_path, clock));

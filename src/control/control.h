@@ -27,6 +27,8 @@ struct Settings {
       admin_token_path;  // an access token for programs on this machine is kept here (mode 600)
   bool demo = false;     // make the demo project
   http::Limits limits = {};
+  // How long to wait for a control that is letting go of the topic.
+  std::chrono::milliseconds hand_over_patience{5'000};
 
   // Runs one query over the lake for at most as long as it thinks right;
   // {"columns":[..],"rows":[..],"truncated":b}. Called on threads of its own, two at once.  Empty:
@@ -38,7 +40,7 @@ struct Settings {
 
 class Control {
  public:
-  // Takes ownership of the topic `config` (waits up to 5 s for a control that is going), brings the
+  // Takes ownership of the topic `config` (waits for a control that is going), brings the
   // catalog above it and publishes what waits; then listens.  All arguments must outlive it.
   static Result<std::unique_ptr<Control>> start(Settings settings, log::Log& log,
                                                 io::FileSystem& files, const Clock& clock,

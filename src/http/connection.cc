@@ -101,7 +101,7 @@ std::string_view code_of(int status) {
     case 408:
       return "timeout";
     case 413:
-      return "too_large";
+      return "request_entity_too_large";
     case 500:
       return "internal_error";
     case 501:

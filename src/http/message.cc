@@ -25,7 +25,7 @@ Shape shape_of(ErrorKind kind) {
     case ErrorKind::Conflict:
       return {409, "conflict"};
     case ErrorKind::TooLarge:
-      return {413, "too_large"};
+      return {413, "request_entity_too_large"};
     case ErrorKind::ResourceExhausted:
       return {429, "rate_limited"};
     case ErrorKind::Unavailable:
