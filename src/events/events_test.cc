@@ -193,5 +193,14 @@ TEST(Record, KindsOfOtherTopicsAndEmptyRecordsHaveNoKindHere) {
   EXPECT_EQ(record_kind(""), std::nullopt);
 }
 
+TEST(Tick, TimeIsTheTicksOwnOrElseThatOfItsFrame) {
+  EXPECT_EQ(tick_record(), std::string("\x02\x01", 2));
+  EXPECT_EQ(tick_time(tick_record(), 77), 77);
+  const std::string passed_on = tick_record(1'795'407'508'900'000);
+  EXPECT_EQ(passed_on.size(), 10u);
+  EXPECT_EQ(record_kind(passed_on), RecordKind::Tick);
+  EXPECT_EQ(tick_time(passed_on, 77), 1'795'407'508'900'000);
+}
+
 }  // namespace
 }  // namespace flagstream::events

@@ -1,5 +1,7 @@
 #include "events/record.h"
 
+#include "base/bytes.h"
+
 namespace flagstream::events {
 
 std::optional<RecordKind> record_kind(std::string_view record) {
@@ -40,6 +42,17 @@ std::string tick_record() {
   std::string out;
   append_record_prefix(RecordKind::Tick, out);
   return out;
+}
+
+std::string tick_record(MicrosUtc time) {
+  std::string out = tick_record();
+  append_le(out, time);
+  return out;
+}
+
+MicrosUtc tick_time(std::string_view record, MicrosUtc append_time) {
+  if (record.size() < kRecordPrefixBytes + sizeof(MicrosUtc)) return append_time;
+  return get_le<MicrosUtc>(record.data() + kRecordPrefixBytes);
 }
 
 }  // namespace flagstream::events

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace flagstream::events {
@@ -34,7 +35,12 @@ Result<std::string_view> record_contents(RecordKind kind, std::string_view recor
 // Appends the prefix of a record of `kind`.
 void append_record_prefix(RecordKind kind, std::string& out);
 
-// A record that says only that time passes in an idle partition; its append time is the frame's.
+// A record that says only that time passes in an idle partition.
 std::string tick_record();
+// As a stage passes it on: `time` is when it was first appended.
+std::string tick_record(MicrosUtc time);
+// Up to when time has passed in the partition: as the tick says, or else `append_time`, its
+// frame's. A stage that lags passes on old times in new frames.
+MicrosUtc tick_time(std::string_view record, MicrosUtc append_time);
 
 }  // namespace flagstream::events

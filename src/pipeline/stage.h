@@ -56,6 +56,9 @@ class Fold {
   // `crash`.
   virtual Result<void> pass_over(const RecordPlace& place, std::string_view record,
                                  Outputs& outputs) = 0;
+  // The records from `begin` to before `end` are lost: retention or damage took them before they
+  // were folded.  For a fold that marks its results.
+  virtual void lost(log::Offset begin, log::Offset end) { static_cast<void>(begin + end); }
   // Between frames, about every 250 ms while there was input, and before every cut: publishes to a
   // store outside (the results database).  Must be repeatable.
   virtual Result<void> publish() { return {}; }
