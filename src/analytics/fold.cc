@@ -359,8 +359,11 @@ Result<void> AnalyticsFold::note_progress(const proto::Event& event) {
 Result<void> AnalyticsFold::publish() {
   if (changed_ == published_) return {};
   FS_TRY(const auto rows, panes_.unpublished());
-  FS_TRY(writer_.publish(
-      {.log_id = log_id_, .partition = partition_, .position = changed_, .rows = rows}));
+  FS_TRY(writer_.publish({.log_id = log_id_,
+                          .partition = partition_,
+                          .position = changed_,
+                          .rows = rows,
+                          .oldest_minute = oldest_minute()}));
   panes_.published();
   published_ = changed_;
   return {};

@@ -38,8 +38,8 @@ struct Limits {
 inline constexpr std::int64_t kLatenessMax = 30 * kMicrosPerDay;
 // As far may it be ahead.
 inline constexpr std::int64_t kAheadMax = 5 * kMicrosPerMinute;
-// How long the store keeps minutes, before the fold clock: longer than an event may be late, for
-// received times of one partition are not in order.
+// How long the store and the results keep minutes, before the fold clock: longer than an event may
+// be late, for received times of one partition are not in order.
 inline constexpr std::int64_t kMinutesKept = kLatenessMax + kMicrosPerDay;
 
 class AnalyticsFold final : public pipeline::Fold {

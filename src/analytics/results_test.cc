@@ -291,6 +291,44 @@ TEST_F(Results, ChangeCounterMovesWithEveryPublicationOnly) {
   EXPECT_EQ(*reader->change_counter(), after);
 }
 
+TEST_F(Results, MinutesThatAreTooOldGoAndTotalsStay) {
+  auto writer = this->writer();
+  const auto custom = [](MicrosUtc minute) {
+    return ResultRow{.table = Table::CustomEvents,
+                     .environment = 7,
+                     .minute = minute,
+                     .text = "buy",
+                     .values = {1},
+                     .position = 1};
+  };
+  const ResultRow custom_total{.table = Table::CustomEventTotals,
+                               .environment = 7,
+                               .text = "buy",
+                               .values = {2, kTen, kTen},
+                               .position = 1};
+  const MicrosUtc last_to_go = minutes_after_ten(19);
+  const MicrosUtc first_to_stay = minutes_after_ten(20);
+  publish(*writer, 1,
+          {evaluation(last_to_go, 0, 1, 5, 1), evaluation(first_to_stay, 0, 1, 6, 1),
+           total("flag", 0, 11, last_to_go, first_to_stay), custom(last_to_go),
+           custom(first_to_stay), custom_total});
+  const auto publish_at = [&](MicrosUtc oldest, log::Offset position) {
+    ASSERT_TRUE(writer->publish({.log_id = kEventsLog,
+                                 .partition = 1,
+                                 .position = position,
+                                 .rows = {},
+                                 .oldest_minute = oldest}));
+  };
+  publish_at(minutes_after_ten(10), 1);
+  EXPECT_THAT(counts(*reader()), ElementsAre(5, 6));
+  publish_at(minutes_after_ten(29), 2);  // counts as 20
+  EXPECT_THAT(counts(*reader()), ElementsAre(6));
+  EXPECT_EQ(reader()->custom_events(kEnvironment, kTen, minutes_after_ten(60))->size(), 1u);
+  EXPECT_EQ(reader()->evaluation_totals(kEnvironment)->at("flag").at(0), 11);
+  EXPECT_EQ(*reader()->first_evaluation(kEnvironment), last_to_go);
+  EXPECT_THAT(registry_.scrape(), ::testing::HasSubstr("rows_expired_total 2\n"));
+}
+
 TEST_F(Results, FileOfANewerReleaseIsRefusedByBoth) {
   {
     writer();

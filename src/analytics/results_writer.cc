@@ -1,5 +1,6 @@
 #include "analytics/results_writer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "io/crash_point.h"
@@ -63,7 +64,9 @@ ResultsWriter::Probe::Probe(telemetry::Registry& registry)
       rows_refused(registry, {"flagstream_analytics_results_rows_total",
                               "Rows offered to the results database: applied, or refused as not "
                               "newer (after a restart).",
-                              "outcome=\"refused\""}) {}
+                              "outcome=\"refused\""}),
+      rows_expired(registry, {"flagstream_analytics_results_rows_expired_total",
+                              "Rows of minutes that were deleted for their age.", ""}) {}
 
 ResultsWriter::ResultsWriter(sql::Database database, std::uint64_t generation,
                              telemetry::Registry& registry)
@@ -119,8 +122,15 @@ Result<void> ResultsWriter::write(std::span<Waiting* const> batch) {
   const std::lock_guard lock(database_mutex_);
   FS_CRASH_POINT("analytics.before_results_write");
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
-  for (const Waiting* const waiting : batch) FS_TRY(write_one(*waiting->publication));
+  MicrosUtc oldest_minute = 0;
+  for (const Waiting* const waiting : batch) {
+    FS_TRY(write_one(*waiting->publication));
+    oldest_minute = std::max(oldest_minute, waiting->publication->oldest_minute);
+  }
+  oldest_minute -= oldest_minute % kExpiryStep;
+  if (oldest_minute > expired_before_) FS_TRY(expire(oldest_minute));
   FS_TRY(transaction.commit());
+  expired_before_ = std::max(expired_before_, oldest_minute);
   FS_CRASH_POINT("analytics.after_results_write");
   probe_.transactions.add();
   return {};
@@ -159,6 +169,31 @@ Result<void> ResultsWriter::upsert(const Publication& publication, const std::st
   FS_TRY(statement.run());
   (database_.changes() > 0 ? probe_.rows_applied : probe_.rows_refused).add();
   return {};
+}
+
+// Key by key, from the tables of totals: so that the rows are found by the primary keys.
+Result<void> ResultsWriter::expire(MicrosUtc oldest_minute) {
+  const auto run = [&](std::string_view keys_sql, std::string_view delete_sql,
+                       bool has_flag) -> Result<void> {
+    FS_TRY(auto keys, database_.prepare(keys_sql));
+    FS_TRY(auto expired, database_.prepare(delete_sql));
+    keys.bind(1, generation_);
+    for (;;) {
+      FS_TRY(const bool row, keys.step());
+      if (!row) return {};
+      expired.bind(1, generation_).bind(2, keys.integer(0)).bind(3, oldest_minute);
+      if (has_flag) expired.bind(4, keys.text(1));
+      FS_TRY(expired.run());
+      probe_.rows_expired.add(static_cast<std::uint64_t>(database_.changes()));
+    }
+  };
+  FS_TRY(run("SELECT DISTINCT environment, flag FROM evaluation_totals WHERE generation = ?",
+             "DELETE FROM evaluations "
+             "WHERE generation = ? AND environment = ? AND minute < ? AND flag = ?",
+             true));
+  return run("SELECT DISTINCT environment FROM custom_event_totals WHERE generation = ?",
+             "DELETE FROM custom_events WHERE generation = ? AND environment = ? AND minute < ?",
+             false);
 }
 
 Result<log::Offset> ResultsWriter::published(const Id128& log_id, log::Partition partition) {

@@ -7,6 +7,8 @@
 // A commit survives a crash of the process at once, a power loss only after SQLite's next sync.
 // What a power loss takes away is a suffix of the commits; `published` goes with them and tells the
 // stage from where to publish again.
+//
+// Rows by minute are deleted when they are older than any event may be late; totals stay for ever.
 #pragma once
 
 #include <condition_variable>
@@ -33,7 +35,12 @@ struct Publication {
   log::Partition partition = 0;
   log::Offset position = 0;
   std::span<const ResultRow> rows;
+  // Minutes before this one may be deleted, those of other partitions too.
+  MicrosUtc oldest_minute = 0;
 };
+
+// Old minutes are deleted by so many at once.
+inline constexpr std::int64_t kExpiryStep = 10 * kMicrosPerMinute;
 
 // Thread-safe.
 class ResultsWriter {
@@ -59,6 +66,7 @@ class ResultsWriter {
     telemetry::Counter transactions;
     telemetry::Counter rows_applied;
     telemetry::Counter rows_refused;
+    telemetry::Counter rows_expired;
   };
   struct Waiting {
     const Publication* publication;
@@ -69,6 +77,7 @@ class ResultsWriter {
   Result<void> prepare();
   Result<void> write(std::span<Waiting* const> batch);
   Result<void> write_one(const Publication& publication);
+  Result<void> expire(MicrosUtc oldest_minute);
   Result<void> upsert(const Publication& publication, const std::string& log_id,
                       const ResultRow& row);
 
@@ -79,6 +88,7 @@ class ResultsWriter {
   sql::Database database_;
   std::vector<sql::Statement> upserts_;  // by Table
   std::optional<sql::Statement> note_published_;
+  MicrosUtc expired_before_ = 0;
 
   std::mutex queue_mutex_;
   std::condition_variable finished_;

@@ -69,24 +69,15 @@ class TestPartition {
     fold_->checkpointed();
     checkpointed_ = next_;
   }
-  // As if killed now; the records since the checkpoint are folded when the caller wants it.
+  // As if killed now: only the store is what it was.  The records since the checkpoint are folded
+  // when the caller wants it.
   void crash() {
-    close();
-    open();
+    fold_.reset();
+    open_fold();
   }
   void close() {
     fold_.reset();
     store_.reset();
-  }
-  void open() {
-    auto store = pipeline::Store::open(folder_);
-    ASSERT_TRUE(store) << store.error().what;
-    store_ = *std::move(store);
-    auto fold =
-        stage_.open_fold({.partition = partition_, .input_log_id = kEventsLog, .store = *store_});
-    ASSERT_TRUE(fold) << fold.error().what;
-    fold_ = *std::move(fold);
-    next_ = checkpointed_;
   }
   // As a stage before this one that crashed: what it wrote since `from` comes again.
   void repeat_from(std::size_t from) {
@@ -101,6 +92,19 @@ class TestPartition {
   KeptOutputs outputs;
 
  private:
+  void open() {
+    auto store = pipeline::Store::open(folder_);
+    ASSERT_TRUE(store) << store.error().what;
+    store_ = *std::move(store);
+    open_fold();
+  }
+  void open_fold() {
+    auto fold =
+        stage_.open_fold({.partition = partition_, .input_log_id = kEventsLog, .store = *store_});
+    ASSERT_TRUE(fold) << fold.error().what;
+    fold_ = *std::move(fold);
+    next_ = checkpointed_;
+  }
   pipeline::RecordPlace place() const {
     return {.log_id = kEventsLog, .partition = partition_, .offset = next_, .append_time = kTen};
   }
