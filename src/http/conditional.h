@@ -9,7 +9,8 @@
 
 namespace flagstream::http {
 
-// Whether If-None-Match names this strong entity tag (`etag` with its quotes): a list, weak tags and
+// Whether If-None-Match names this strong entity tag (`etag` with its quotes): a list, weak tags
+// and
 // "*" count, too (13.1.2).  What is no list of tags names nothing.
 bool matches_if_none_match(const Headers& headers, std::string_view etag);
 

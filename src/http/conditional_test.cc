@@ -17,9 +17,8 @@ TEST(IfNoneMatch, IsAListOfTagsOrAStar) {
   const auto matches = [](std::string value) {
     return matches_if_none_match(with("If-None-Match", std::move(value)), "\"7-a\"");
   };
-  for (const char* value :
-       {"\"7-a\"", "W/\"7-a\"", "*", " * ", "\"x\", \"7-a\"", "\"x\",W/\"7-a\" , \"y\"",
-        "\"a,b\", \"7-a\"", ",, \"7-a\""})
+  for (const char* value : {"\"7-a\"", "W/\"7-a\"", "*", " * ", "\"x\", \"7-a\"",
+                            "\"x\",W/\"7-a\" , \"y\"", "\"a,b\", \"7-a\"", ",, \"7-a\""})
     EXPECT_TRUE(matches(value)) << value;
   for (const char* value : {"", "\"7-b\"", "7-a", "\"7-a", "garbage\"", "\"*\"", "w/\"7-a\"",
                             "\"x\" garbage \"7-a\"", "W/W/\"7-a\"", "\"\"7-a\"\""})
@@ -35,8 +34,8 @@ TEST(AcceptEncoding, TakesGzipUnlessItsWeightIsZero) {
     return accepts_gzip(with("Accept-Encoding", std::move(value)));
   };
   for (const char* value :
-       {"gzip", "GZIP", "x-gzip", "deflate, gzip", "gzip;q=1", "gzip;q=0.001", "br;q=1.0, gzip ; q=0.5",
-        "*", "*;q=0.1", "identity;q=0, *", "*;q=0, gzip", "gzip;q=oops"})
+       {"gzip", "GZIP", "x-gzip", "deflate, gzip", "gzip;q=1", "gzip;q=0.001",
+        "br;q=1.0, gzip ; q=0.5", "*", "*;q=0.1", "identity;q=0, *", "*;q=0, gzip", "gzip;q=oops"})
     EXPECT_TRUE(accepts(value)) << value;
   for (const char* value : {"", "br", "gzip;q=0", "gzip; Q=0.000", "gzip ;q=0.", "*;q=0",
                             "gzip;q=0, *", "gzipped", "deflate;x=gzip", "identity"})
