@@ -24,7 +24,7 @@ std::uint64_t revision_in(const ConfigFold& fold) {
 
 TEST(ConfigFold, KnownRevisionsAreDroppedAndAGapWaits) {
   ConfigFold fold;
-  EXPECT_EQ(fold.take(change(environment(1)))->changes.size(), 1u);
+  EXPECT_EQ(fold.take(change(environment_item(1)))->changes.size(), 1u);
   EXPECT_EQ(fold.take(change(flag(3, "b", 1)))->changes.size(), 0u);
   EXPECT_EQ(fold.gaps(), 1u);
   EXPECT_EQ(revision_in(fold), 1u);
@@ -38,17 +38,17 @@ TEST(ConfigFold, KnownRevisionsAreDroppedAndAGapWaits) {
 
 TEST(ConfigFold, ACopyCountsOnlyWithItsEndAndOnlyWhereItIsAhead) {
   ConfigFold fold;
-  (void)fold.take(change(environment(1)));
+  (void)fold.take(change(environment_item(1)));
   (void)fold.take(change(flag(2, "a", 5)));
-  for (const auto& record : copy(9, 2, {environment(1)}, true))
+  for (const auto& record : copy(9, 2, {environment_item(1)}, true))
     EXPECT_TRUE(fold.take(record)->replaced.empty());
   EXPECT_EQ(fold.environments().at(7).items.size(), 2u);
-  for (const auto& record : copy(10, 5, {environment(1), flag(1, "z", 1)}, false))
+  for (const auto& record : copy(10, 5, {environment_item(1), flag(1, "z", 1)}, false))
     (void)fold.take(record);
   EXPECT_EQ(revision_in(fold), 2u);
   (void)fold.take(change(flag(6, "c", 1)));
   std::size_t replaced = 0;
-  for (const auto& record : copy(11, 5, {environment(1), flag(1, "z", 1)}, true))
+  for (const auto& record : copy(11, 5, {environment_item(1), flag(1, "z", 1)}, true))
     replaced += fold.take(record)->replaced.size();
   EXPECT_EQ(replaced, 1u);
   EXPECT_EQ(revision_in(fold), 6u) << "what waited behind the copy's revision follows on it";
@@ -66,7 +66,7 @@ TEST(ConfigFold, DamagedAndUnknownRecordsAreCountedAndANewerLayoutStops) {
 
 TEST(ConfigFold, ItsStateAsACopyFoldsToTheSameState) {
   ConfigFold fold;
-  (void)fold.take(change(environment(1)));
+  (void)fold.take(change(environment_item(1)));
   (void)fold.take(change(flag(2, "a", 1)));
   (void)fold.take(change(deleted(flag(3, "a", 2))));
   ConfigFold again;
@@ -80,7 +80,7 @@ TEST(ConfigFold, ItsStateAsACopyFoldsToTheSameState) {
 TEST(ConfigFold, WhatWaitsBehindAGapIsBoundedInBytes) {
   const std::size_t one = flag(3, "b", 1).ByteSizeLong();
   ConfigFold fold(2 * one);
-  (void)fold.take(change(environment(1)));
+  (void)fold.take(change(environment_item(1)));
   for (std::uint64_t revision = 3; revision < 8; ++revision)
     (void)fold.take(change(flag(revision, "b", 1)));
   EXPECT_EQ(fold.environments().at(7).waiting.size(), 2u);
@@ -94,9 +94,10 @@ TEST(ConfigFold, WhatWaitsBehindAGapIsBoundedInBytes) {
 }
 
 TEST(ConfigFold, ACopyIsBoundedInBytes) {
-  const std::size_t two = environment(1).ByteSizeLong() + flag(1, "x", 1).ByteSizeLong();
+  const std::size_t two = environment_item(1).ByteSizeLong() + flag(1, "x", 1).ByteSizeLong();
   ConfigFold fold(ConfigFold::kWaitingBytesMax, two + 10);
-  for (const auto& record : copy(10, 5, {environment(1), flag(1, "x", 1), flag(1, "y", 1)}, true))
+  for (const auto& record :
+       copy(10, 5, {environment_item(1), flag(1, "x", 1), flag(1, "y", 1)}, true))
     EXPECT_TRUE(fold.take(record)->replaced.empty());
   EXPECT_EQ(fold.dropped(), 3u);
   EXPECT_FALSE(fold.has_environment());
@@ -105,7 +106,7 @@ TEST(ConfigFold, ACopyIsBoundedInBytes) {
 
 TEST(ConfigFold, ACopyWithAHoleInItDoesNotCount) {
   ConfigFold fold;
-  const auto records = copy(10, 5, {environment(1), flag(1, "x", 1)}, true);
+  const auto records = copy(10, 5, {environment_item(1), flag(1, "x", 1)}, true);
   for (std::size_t i = 0; i < records.size(); ++i) {
     if (i == 2) fold.note_hole();
     const auto folded = fold.take(records[i]);
@@ -116,9 +117,9 @@ TEST(ConfigFold, ACopyWithAHoleInItDoesNotCount) {
 
 TEST(ConfigFold, WithAnEnvironmentGoesWhatIsInIt) {
   ConfigFold fold;
-  (void)fold.take(change(environment(1)));
+  (void)fold.take(change(environment_item(1)));
   (void)fold.take(change(flag(2, "a", 1)));
-  (void)fold.take(change(deleted(environment(3))));
+  (void)fold.take(change(deleted(environment_item(3))));
   EXPECT_TRUE(fold.environments().at(7).is_deleted);
   EXPECT_EQ(fold.environments().at(7).items.size(), 1u) << "its own tombstone";
 }
@@ -139,9 +140,9 @@ class EnvironmentsTest : public testing::Test {
     std::filesystem::remove_all(folder_);
   }
   void start() {
-    auto started = Environments::start(
-        {.state_path = folder_ + "/state", .catch_up_deadline = deadline_},
-        *log_, io::posix_file_system(), clock_, registry_);
+    auto started =
+        Environments::start({.state_path = folder_ + "/state", .catch_up_deadline = deadline_},
+                            *log_, io::posix_file_system(), clock_, registry_);
     ASSERT_TRUE(started);
     environments_ = *std::move(started);
   }
@@ -183,7 +184,7 @@ class EnvironmentsTest : public testing::Test {
 };
 
 TEST_F(EnvironmentsTest, WhatWasAppendedBeforeTheCallIsKnownAfterReadingToTheEnd) {
-  append({change(environment(1)), change(flag(2, "a", 3))});
+  append({change(environment_item(1)), change(flag(2, "a", 3))});
   start();
   ASSERT_TRUE(read_to_end());
   const auto id = environments_->find(CredentialKind::SdkKey, "sdk-7");
@@ -204,7 +205,7 @@ TEST_F(EnvironmentsTest, WhatWasAppendedBeforeTheCallIsKnownAfterReadingToTheEnd
 }
 
 TEST_F(EnvironmentsTest, ASubscriberIsWokenByAChange) {
-  append({change(environment(1))});
+  append({change(environment_item(1))});
   start();
   ASSERT_TRUE(read_to_end());
   std::atomic<int> woken{0};
@@ -215,7 +216,7 @@ TEST_F(EnvironmentsTest, ASubscriberIsWokenByAChange) {
 }
 
 TEST_F(EnvironmentsTest, WithoutAnythingElseTheLastKnownStateIsServed) {
-  append({change(environment(1)), change(flag(2, "a", 1))});
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
   start();
   ASSERT_TRUE(read_to_end());
   environments_.reset();
@@ -228,7 +229,7 @@ TEST_F(EnvironmentsTest, WithoutAnythingElseTheLastKnownStateIsServed) {
 }
 
 TEST_F(EnvironmentsTest, ADamagedStateIsReadAnewFromTheLog) {
-  append({change(environment(1)), change(flag(2, "a", 1))});
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
   std::filesystem::create_directories(folder_);
   ASSERT_TRUE(io::posix_file_system().replace_file(folder_ + "/state", "no state"));
   start();
@@ -237,14 +238,14 @@ TEST_F(EnvironmentsTest, ADamagedStateIsReadAnewFromTheLog) {
 }
 
 TEST_F(EnvironmentsTest, AnotherLogReplacesEverythingThatWasKnown) {
-  append({change(environment(1)), change(flag(2, "a", 1)), change(flag(3, "a", 2))});
+  append({change(environment_item(1)), change(flag(2, "a", 1)), change(flag(3, "a", 2))});
   start();
   ASSERT_TRUE(read_to_end());
   const auto before = environments_->flag_set(EnvironmentId{7});
   std::atomic<int> woken{0};
   const auto subscription = environments_->subscribe(EnvironmentId{7}, [&] { ++woken; });
   remove_log();
-  append({change(environment(1)), change(flag(2, "z", 1))});
+  append({change(environment_item(1)), change(flag(2, "z", 1))});
   wait_for_end();
   const auto after = environments_->flag_set(EnvironmentId{7});
   EXPECT_EQ(*after->all_json, R"({"flags":{"z":{"key":"z","version":1}},"segments":{}})");
@@ -259,7 +260,7 @@ TEST_F(EnvironmentsTest, AnotherLogReplacesEverythingThatWasKnown) {
 }
 
 TEST_F(EnvironmentsTest, AnEmptyLogIsNoReasonToForget) {
-  append({change(environment(1)), change(flag(2, "a", 1))});
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
   start();
   ASSERT_TRUE(read_to_end());
   remove_log();
@@ -270,12 +271,12 @@ TEST_F(EnvironmentsTest, AnEmptyLogIsNoReasonToForget) {
 }
 
 TEST_F(EnvironmentsTest, AStateBeyondTheEndOfItsLogDoesNotCount) {
-  append({change(environment(1)), change(flag(2, "a", 1))});
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
   ASSERT_TRUE(save_state(io::posix_file_system(), folder_ + "/state",
                          {.log_id = log_->info("config")->log_id,
                           .next_offset = 100,
                           .current_as_of = 1,
-                          .records = copy(1, 50, {environment(1), flag(1, "old", 9)}, true)}));
+                          .records = copy(1, 50, {environment_item(1), flag(1, "old", 9)}, true)}));
   start();
   wait_for_end();
   EXPECT_EQ(environments_->flag_set(EnvironmentId{7})->revision, 2u);
@@ -288,13 +289,13 @@ TEST_F(EnvironmentsTest, WithoutAnyEnvironmentThereIsNoConfiguration) {
   start();
   EXPECT_FALSE(read_to_end()) << "nothing has been loaded, so nothing can be known to be unknown";
   EXPECT_FALSE(environments_->has_configuration());
-  append({change(environment(1))});
+  append({change(environment_item(1))});
   wait_for_end();
   EXPECT_TRUE(environments_->has_configuration());
 }
 
 TEST_F(EnvironmentsTest, WhileARevisionIsMissingTheEndCountsAsNotRead) {
-  append({change(environment(1)), change(flag(3, "b", 1))});
+  append({change(environment_item(1)), change(flag(3, "b", 1))});
   start();
   while (!environments_->has_configuration()) std::this_thread::yield();
   EXPECT_EQ(read_to_end().error().kind, ErrorKind::Unavailable);
@@ -305,7 +306,7 @@ TEST_F(EnvironmentsTest, WhileARevisionIsMissingTheEndCountsAsNotRead) {
 }
 
 TEST_F(EnvironmentsTest, WhatWaitsBehindAGapSurvivesARestart) {
-  append({change(environment(1)), change(flag(2, "a", 1))});
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
   start();
   ASSERT_TRUE(read_to_end());
   append({change(flag(4, "c", 1))});
@@ -318,8 +319,8 @@ TEST_F(EnvironmentsTest, WhatWaitsBehindAGapSurvivesARestart) {
 }
 
 TEST_F(EnvironmentsTest, ACopyThatEndsAfterARestartCounts) {
-  append({change(environment(1)), change(flag(2, "a", 1))});
-  auto records = copy(10, 9, {environment(1), flag(1, "z", 1)}, true);
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  auto records = copy(10, 9, {environment_item(1), flag(1, "z", 1)}, true);
   const std::string end = records.back();
   records.pop_back();
   append(records);
@@ -342,12 +343,12 @@ TEST_F(EnvironmentsTest, AnOutageCostsOneWaitAndNotOneForEachRequest) {
     is_answered = true;
   });
   EXPECT_TRUE(is_answered) << "at once";
-  append({change(environment(1))});
+  append({change(environment_item(1))});
   wait_for_end();
 }
 
 TEST_F(EnvironmentsTest, WhoeverHasAChangeFindsNoOlderFlagSet) {
-  append({change(environment(1))});
+  append({change(environment_item(1))});
   start();
   ASSERT_TRUE(read_to_end());
   constexpr std::uint64_t kLast = 200;
@@ -366,7 +367,7 @@ TEST_F(EnvironmentsTest, WhoeverHasAChangeFindsNoOlderFlagSet) {
 }
 
 TEST_F(EnvironmentsTest, TheAgeGoesOnAcrossARestart) {
-  append({change(environment(1))});
+  append({change(environment_item(1))});
   start();
   ASSERT_TRUE(read_to_end());
   EXPECT_LT(environments_->age(), 10 * kMicrosPerSecond);
@@ -381,10 +382,10 @@ TEST_F(EnvironmentsTest, TheAgeGoesOnAcrossARestart) {
 }
 
 TEST_F(EnvironmentsTest, WhatADeletedEnvironmentHadIsGone) {
-  append({change(environment(1)), change(flag(2, "a", 1))});
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
   start();
   ASSERT_TRUE(read_to_end());
-  append({change(deleted(environment(3)))});
+  append({change(deleted(environment_item(3)))});
   ASSERT_TRUE(read_to_end());
   EXPECT_EQ(environments_->flag_set(EnvironmentId{7}), nullptr);
   EXPECT_EQ(environments_->find(CredentialKind::SdkKey, "sdk-7"), std::nullopt);

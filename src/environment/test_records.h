@@ -36,7 +36,7 @@ inline proto::Item deleted(proto::Item item) {
   return item;
 }
 
-inline proto::Item environment(std::uint64_t revision) {
+inline proto::Item environment_item(std::uint64_t revision) {
   proto::Environment document;
   document.set_project_key("p");
   document.set_key("production");

@@ -36,7 +36,7 @@ class ViewTest : public testing::Test {
 };
 
 TEST_F(ViewTest, WhatDidNotChangeIsShared) {
-  take(change(environment(1)));
+  take(change(environment_item(1)));
   take(change(flag(2, "a", 1)));
   take(change(flag(3, "b", 1)));
   show();
@@ -52,11 +52,11 @@ TEST_F(ViewTest, WhatDidNotChangeIsShared) {
 }
 
 TEST_F(ViewTest, TheFingerprintFollowsTheContents) {
-  take(change(environment(1)));
+  take(change(environment_item(1)));
   take(change(flag(2, "a", 1)));
   show();
   const std::string first = view_->flag_sets.at(kId)->fingerprint;
-  take(change(environment(3)));
+  take(change(environment_item(3)));
   show();
   EXPECT_EQ(view_->flag_sets.at(kId)->revision, 3u);
   EXPECT_EQ(view_->flag_sets.at(kId)->fingerprint, first);
@@ -66,11 +66,11 @@ TEST_F(ViewTest, TheFingerprintFollowsTheContents) {
 }
 
 TEST_F(ViewTest, AfterACopyOnlyLaterChangesAreKnown) {
-  take(change(environment(1)));
+  take(change(environment_item(1)));
   take(change(flag(2, "a", 1)));
   show();
   EXPECT_EQ(count_since(0), 1u);
-  for (const auto& record : copy(5, 9, {environment(1), flag(1, "z", 1)}, true)) take(record);
+  for (const auto& record : copy(5, 9, {environment_item(1), flag(1, "z", 1)}, true)) take(record);
   take(change(flag(10, "y", 1)));
   show();
   EXPECT_EQ(rings_[kId].since(8), std::nullopt);
@@ -78,15 +78,15 @@ TEST_F(ViewTest, AfterACopyOnlyLaterChangesAreKnown) {
 }
 
 TEST_F(ViewTest, AnEnvironmentThatIsGoneLeavesNothingBehind) {
-  take(change(environment(1)));
+  take(change(environment_item(1)));
   take(change(flag(2, "a", 1)));
   show();
-  take(change(deleted(environment(3))));
+  take(change(deleted(environment_item(3))));
   show();
   EXPECT_TRUE(view_->flag_sets.empty());
   EXPECT_TRUE(view_->lookups->keys.empty());
   EXPECT_TRUE(rings_.empty());
-  proto::Item again = environment(4);
+  proto::Item again = environment_item(4);
   again.set_version(3);
   take(change(again));
   take(change(flag(5, "b", 1)));
