@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <ostream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "app/client_commands.h"
 #include "base/clock.h"
@@ -25,6 +29,8 @@ namespace proto = environment::proto;
 constexpr std::uint64_t kProject = 1;
 constexpr std::uint64_t kEnvironment = 1;
 constexpr char kEnvironmentKey[] = "production";
+constexpr auto kSdkKey = proto::Credential::SDK_KEY;
+constexpr auto kMobileKey = proto::Credential::MOBILE_KEY;
 
 Result<ConfigFold> read_topic(log::Log& log) {
   ConfigFold fold;
@@ -69,7 +75,10 @@ class Import {
 
   const log::Batch& batch() const { return batch_; }
   log::Batch take_batch() { return std::move(batch_); }
-  const std::string& sdk_key() const { return sdk_key_; }
+  // What kind, and its text: those that this import has set.
+  const std::vector<std::pair<std::string_view, std::string>>& set_keys() const {
+    return set_keys_;
+  }
 
  private:
   Result<void> add(proto::Item item) {
@@ -88,25 +97,30 @@ class Import {
     return found == known_.items.end() ? 0 : found->second.version();
   }
 
+  // What is given takes the place of what was of its kind; everything else stays.
   Result<void> add_environment() {
     const ItemName name{proto::Item::ENVIRONMENT, kEnvironmentKey};
-    const bool is_new = !known_.items.contains(name);
-    if (!is_new && options_.sdk_key.empty() && options_.mobile_key.empty() &&
-        options_.client_side_id.empty())
-      return {};
+    const auto found = known_.items.find(name);
+    const bool is_new = found == known_.items.end() || found->second.deleted();
     proto::Environment document;
-    document.set_project_key("default");
-    document.set_key(kEnvironmentKey);
-    document.set_name("Production");
-    document.set_client_side_id(options_.client_side_id);
-    sdk_key_ = options_.sdk_key.empty() ? "sdk-" + random_uuid() : options_.sdk_key;
-    const auto add_key = [&](proto::Credential::Kind kind, const std::string& key) {
-      auto* credential = document.add_credentials();
-      credential->set_kind(kind);
-      credential->set_sha256(sha256(key));
-    };
-    add_key(proto::Credential::SDK_KEY, sdk_key_);
-    if (!options_.mobile_key.empty()) add_key(proto::Credential::MOBILE_KEY, options_.mobile_key);
+    if (is_new) {
+      document.set_project_key("default");
+      document.set_key(kEnvironmentKey);
+      document.set_name("Production");
+    } else {
+      FS_TRY(document, environment::decode_environment(found->second.document()));
+    }
+    const std::string sdk_key = options_.sdk_key.empty() && !has_key(document, kSdkKey)
+                                    ? "sdk-" + random_uuid()
+                                    : options_.sdk_key;
+    if (set_key(document, kSdkKey, sdk_key)) set_keys_.emplace_back("SDK key", sdk_key);
+    if (set_key(document, kMobileKey, options_.mobile_key))
+      set_keys_.emplace_back("mobile key", options_.mobile_key);
+    if (!options_.client_side_id.empty() && options_.client_side_id != document.client_side_id()) {
+      document.set_client_side_id(options_.client_side_id);
+      set_keys_.emplace_back("client-side id", options_.client_side_id);
+    }
+    if (!is_new && set_keys_.empty()) return {};
     proto::Item item;
     item.set_kind(proto::Item::ENVIRONMENT);
     item.set_key(kEnvironmentKey);
@@ -115,7 +129,36 @@ class Import {
     return add(std::move(item));
   }
 
+  static bool has_key(const proto::Environment& document, proto::Credential::Kind kind) {
+    return std::ranges::any_of(document.credentials(),
+                               [kind](const auto& each) { return each.kind() == kind; });
+  }
+
+  // Makes `key` the only one of its kind.  False: there is nothing to change.
+  static bool set_key(proto::Environment& document, proto::Credential::Kind kind,
+                      const std::string& key) {
+    if (key.empty()) return false;
+    const std::string hash = sha256(key);
+    auto& all = *document.mutable_credentials();
+    const auto is_of_kind = [kind](const auto& each) { return each.kind() == kind; };
+    const auto is_same = [&](const auto& each) {
+      return is_of_kind(each) && each.sha256() == hash && each.expires_us() == 0;
+    };
+    if (std::ranges::count_if(all, is_of_kind) == 1 && std::ranges::any_of(all, is_same))
+      return false;
+    all.erase(std::remove_if(all.begin(), all.end(), is_of_kind), all.end());
+    auto* credential = all.Add();
+    credential->set_kind(kind);
+    credential->set_sha256(hash);
+    return true;
+  }
+
   Result<void> add_item(proto::Item::Kind kind, std::string_view key, const json::Value& value) {
+    if (!environment::is_item_key(key)) {
+      return fail(
+          ErrorKind::InvalidArgument,
+          json::quoted(key) + " is no key: 1 to 256 letters, digits, '.', '_' and '-' make one");
+    }
     if (!value.is_object())
       return fail(ErrorKind::InvalidArgument, "item \"" + std::string(key) + "\" is no object");
     json::Object document = value.get_object();
@@ -154,7 +197,7 @@ class Import {
   const ImportOptions& options_;
   EnvironmentState known_;
   std::uint64_t revision_ = 0;
-  std::string sdk_key_;
+  std::vector<std::pair<std::string_view, std::string>> set_keys_;
   log::Batch batch_;
 };
 
@@ -178,7 +221,7 @@ Result<void> import(const ImportOptions& options, std::ostream& out) {
   const std::uint32_t count = changes.batch().count();
   if (count > 0) FS_TRY(appender->append_and_wait(0, changes.take_batch()));
   out << count << " changes\n";
-  if (!changes.sdk_key().empty()) out << "SDK key " << changes.sdk_key() << '\n';
+  for (const auto& [kind, key] : changes.set_keys()) out << kind << ' ' << key << '\n';
   return {};
 }
 

@@ -11,14 +11,16 @@ struct ImportOptions {
   std::string
       file;  // the document that GET /sdk/latest-all answers: {"flags":{...},"segments":{...}}
   std::string log_folder;  // of the data folder
-  std::string sdk_key;     // empty: a new one the first time, unchanged later
+  // Each takes the place of those of its kind; empty: they stay.  Without any SDK key one is made.
+  std::string sdk_key;
   std::string mobile_key;
   std::string client_side_id;
 };
 
 // Appends what differs from what `config` says already: new versions are above the old ones, and
-// what the file no longer has is deleted.  Prints the keys that were set, once.  Exit status: 0
-// done, 1 failed, 2 the file is wrong, 4 the topic is in use by a running control.
+// what the file no longer has is deleted.  All of it is one batch: applied whole or not at all.
+// Prints the keys that it has set, one a line.  Exit status: 0 done, 1 failed, 2 the file is wrong,
+// 4 the topic is in use by a running control.
 int config_import(const ImportOptions& options, std::ostream& out, std::ostream& err);
 
 }  // namespace flagstream::app

@@ -10,8 +10,10 @@
 #include "app/data_folder.h"
 #include "app/log_cat.h"
 #include "app/serve.h"
+#include "app/sql_command.h"
 #include "io/crash_point.h"
 #include "io/file_system.h"
+#include "lake/sql_query.h"
 
 extern char** environ;
 
@@ -292,6 +294,29 @@ void add_flags(CLI::App& root, Client& client, Chosen& chosen) {
   });
 }
 
+void add_sql(CLI::App& root, Common& common, Chosen& chosen) {
+  CLI::App* command =
+      root.add_subcommand("sql", "one SELECT over the lake: its view is named events");
+  common.add_to(*command);
+  auto options = std::make_shared<SqlOptions>();
+  command->add_option("query", options->query)->required();
+  command->add_option("-o,--output", options->output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  command->add_option("--rows-max", options->rows_max)->capture_default_str();
+  command->add_option("--bytes-max", options->bytes_max, "of the result as JSON")
+      ->capture_default_str();
+  command->add_option("--timeout", options->timeout)->capture_default_str();
+  command->callback([&common, &chosen, options] {
+    chosen = [&common, options] {
+      const auto effective = common.load();
+      if (!effective) return report(effective.error());
+      options->lake_folder = data_folder_at(effective->config.data_folder).lake();
+      return sql(*options, std::cout, std::cerr);
+    };
+  });
+}
+
 void add_keys(CLI::App& root, Client& client, Chosen& chosen) {
   CLI::App* command =
       add_client_command(root, "keys", "SDK key, mobile key and client-side id", client);
@@ -314,6 +339,7 @@ int run(int argc, char** argv) {
   add_environments(root, client, chosen);
   add_flags(root, client, chosen);
   add_keys(root, client, chosen);
+  add_sql(root, common, chosen);
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -326,6 +352,7 @@ int run(int argc, char** argv) {
 }  // namespace flagstream::app
 
 int main(int argc, char** argv) {
+  if (argc == 2 && argv[1] == flagstream::lake::kSqlChild) return flagstream::lake::run_sql_child();
   flagstream::io::arm_crash_points_from_environment();
   return flagstream::app::run(argc, argv);
 }

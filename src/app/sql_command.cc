@@ -114,7 +114,8 @@ Result<std::string> sql_table(const std::string& result) {
   std::vector<Cell> rule;
   for (const std::size_t width : widths) rule.push_back({std::string(width, '-'), width, false});
   append_line(rule, widths, out);
-  for (const std::vector<Cell>& cells : std::span(table).subspan(1)) append_line(cells, widths, out);
+  for (const std::vector<Cell>& cells : std::span(table).subspan(1))
+    append_line(cells, widths, out);
   const bool is_truncated = object.at("truncated").as_bool();
   out += fmt::format("({} {}{})\n", rows.size(), rows.size() == 1 ? "row" : "rows",
                      is_truncated ? ", and more: see --rows-max and --bytes-max" : "");

@@ -1,41 +1,34 @@
 // The bytes of server-sent events that carry flag data, each made once and shared by all streams.
 #pragma once
 
-#include <map>
+#include <cstddef>
 #include <memory>
-#include <mutex>
 #include <string>
 
+#include "delivery/made_once.h"
 #include "environment/environments.h"
 
 namespace flagstream::delivery {
-
-using Bytes = std::shared_ptr<const std::string>;
 
 std::string put_message(const environment::FlagSet& flags);
 // A patch, or a delete for a deleted item.
 std::string change_message(const environment::FlagChange& change);
 
-// Thread-safe.  Holds the newest put of each environment and its newest patches.
+// Thread-safe.  What it holds goes with the flag sets and changes that it was made from.
 class Messages {
  public:
-  Bytes put(const environment::FlagSet& flags);
-  Bytes change(EnvironmentId environment, const environment::FlagChange& change);
+  Bytes put(const std::shared_ptr<const environment::FlagSet>& flags);
+  Bytes change(const std::shared_ptr<const environment::FlagChange>& change);
   // The body of a poll, compressed.
-  Bytes gzip(const environment::FlagSet& flags);
+  Bytes gzip(const std::shared_ptr<const environment::FlagSet>& flags);
 
  private:
-  static constexpr std::size_t kChangesKept = 64;
-  struct Made {
-    std::uint64_t revision = 0;
-    Bytes put;
-    std::uint64_t gzip_revision = 0;
-    Bytes gzip;
-    std::map<std::uint64_t, Bytes> changes;  // by revision
-  };
+  static constexpr std::size_t kEnvironmentsKept = 10'000;
+  static constexpr std::size_t kChangesKept = 256;
 
-  std::mutex mutex_;
-  std::map<EnvironmentId, Made> made_;
+  MadeOnce<environment::FlagSet> puts_{kEnvironmentsKept};
+  MadeOnce<environment::FlagSet> gzips_{kEnvironmentsKept};
+  MadeOnce<environment::FlagChange> changes_{kChangesKept};
 };
 
 }  // namespace flagstream::delivery

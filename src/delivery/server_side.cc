@@ -5,6 +5,7 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
 #include "delivery/messages.h"
+#include "http/conditional.h"
 #include "io/await_callback.h"
 #include "io/signal.h"
 
@@ -14,6 +15,7 @@ namespace {
 using environment::CredentialKind;
 using environment::Environments;
 using environment::FlagSet;
+using environment::SeenRevision;
 // The check does not see the use in co_await expressions.
 // NOLINTNEXTLINE(misc-unused-using-decls)
 using boost::asio::experimental::awaitable_operators::operator||;
@@ -23,8 +25,8 @@ constexpr std::string_view kHeartbeat = ":\n";
 struct Probe {
   explicit Probe(telemetry::Registry& registry)
       : streams(registry, {"flagstream_delivery_streams", "Open streams of server-side SDKs.", ""}),
-        puts_sent(registry,
-                  {"flagstream_delivery_puts_total", "Whole flag sets sent to streams.", ""}),
+        put_messages(registry,
+                     {"flagstream_delivery_puts_total", "Whole flag sets sent to streams.", ""}),
         changes(registry,
                 {"flagstream_delivery_changes_total", "Patches and deletes sent to streams.", ""}),
         polls(registry, {"flagstream_delivery_polls_total", "Polls answered with data.", ""}),
@@ -38,7 +40,7 @@ struct Probe {
                          "Connections served before the end of config was read.", ""}) {}
 
   telemetry::Gauge streams;
-  telemetry::Counter puts_sent;
+  telemetry::Counter put_messages;
   telemetry::Counter changes;
   telemetry::Counter polls;
   telemetry::Counter not_modified;
@@ -47,18 +49,17 @@ struct Probe {
   telemetry::Counter stale;
 };
 
-// The key alone, or after the word that older SDKs write.
-std::string_view key_of(const http::Headers& headers) {
-  constexpr std::string_view kWord = "api_key ";
-  std::string_view text = headers.find("Authorization").value_or("");
-  if (text.starts_with(kWord)) text.remove_prefix(kWord.size());
-  while (text.starts_with(' ')) text.remove_prefix(1);
-  return text.find(' ') == std::string_view::npos ? text : std::string_view();
-}
+// Counts a stream for as long as it lives, however it ends.
+class OpenStream {
+ public:
+  explicit OpenStream(telemetry::Gauge& streams) : streams_(streams) { streams_.add(1); }
+  ~OpenStream() { streams_.add(-1); }
+  OpenStream(const OpenStream&) = delete;
+  OpenStream& operator=(const OpenStream&) = delete;
 
-bool accepts_gzip(const http::Headers& headers) {
-  return headers.find("Accept-Encoding").value_or("").find("gzip") != std::string_view::npos;
-}
+ private:
+  telemetry::Gauge& streams_;
+};
 
 }  // namespace
 
@@ -66,20 +67,28 @@ struct ServerSide::State {
   State(Settings s, Environments& e, telemetry::Registry& registry)
       : settings(s), environments(e), probe(registry) {}
 
+  using Flags = std::shared_ptr<const FlagSet>;
+
+  Flags find(std::string_view key) const {
+    const auto id = environments.find(CredentialKind::SdkKey, key);
+    return id ? environments.flag_set(*id) : nullptr;
+  }
+
   // Current as of now: what `config` held when the request came has been applied, unless that takes
   // too long.
-  io::Task<Result<std::shared_ptr<const FlagSet>>> flags_for(const http::Request& request) {
-    const std::string key(key_of(request.headers));
+  io::Task<Result<Flags>> flags_for(std::optional<std::string_view> key) {
+    if (!key) {
+      probe.unauthorized.add();
+      co_return fail(ErrorKind::Unauthenticated, "the SDK key is missing");
+    }
     const auto current = co_await io::await_callback<Result<void>>(
         [&](auto done) { environments.read_to_end(std::move(done)); });
-    const auto id = key.empty() ? std::nullopt : environments.find(CredentialKind::SdkKey, key);
-    auto flags = id ? environments.flag_set(*id) : nullptr;
-    if (flags != nullptr) {
+    if (auto flags = find(*key)) {
       if (!current) probe.stale.add();
       co_return flags;
     }
     // An SDK takes 401 for good, so it is given only for what is known to be unknown.
-    if (!key.empty() && (!current || !environments.has_configuration())) {
+    if (!current || !environments.has_configuration()) {
       probe.unavailable.add();
       co_return fail(ErrorKind::Unavailable, "the configuration is not available yet");
     }
@@ -87,87 +96,90 @@ struct ServerSide::State {
     co_return fail(ErrorKind::Unauthenticated, "unknown SDK key");
   }
 
+  static void name_environment(const FlagSet& flags, http::Response& response) {
+    if (!flags.client_side_id.empty()) response.headers.add("X-LD-EnvID", flags.client_side_id);
+  }
+
   io::Task<http::Response> poll(http::Request& request) {
-    const auto flags = co_await flags_for(request);
+    const auto flags = co_await flags_for(http::authorization_key(request.headers));
     if (!flags) co_return http::error_response(flags.error());
-    const std::string etag = "\"" + std::to_string(to_number((*flags)->environment)) + "-" +
-                             std::to_string((*flags)->revision) + "\"";
+    const bool is_gzip = http::accepts_gzip(request.headers);
+    // A strong tag names the very bytes, so each coding has its own.
+    const std::string etag = "\"" + (*flags)->fingerprint + (is_gzip ? "-gzip\"" : "\"");
     http::Response response;
     response.headers.add("ETag", etag);
-    response.headers.add("X-LD-EnvID", (*flags)->client_side_id);
     response.headers.add("Vary", "Authorization, Accept-Encoding");
-    if (request.headers.find("If-None-Match") == etag) {
+    name_environment(**flags, response);
+    if (http::matches_if_none_match(request.headers, etag)) {
       probe.not_modified.add();
       response.status = 304;
       co_return response;
     }
     probe.polls.add();
     response.headers.add("Content-Type", "application/json");
-    response.shared_body = (*flags)->all_json;
-    if (accepts_gzip(request.headers)) {
-      response.headers.add("Content-Encoding", "gzip");
-      response.shared_body = messages.gzip(**flags);
-    }
+    if (is_gzip) response.headers.add("Content-Encoding", "gzip");
+    response.shared_body = is_gzip ? messages.gzip(*flags) : (*flags)->all_json;
     co_return response;
   }
 
   io::Task<http::Response> stream(http::Request& request) {
-    const auto flags = co_await flags_for(request);
+    const auto key = http::authorization_key(request.headers);
+    const auto flags = co_await flags_for(key);
     if (!flags) co_return http::error_response(flags.error());
     http::Response response;
     response.headers.add("Content-Type", "text/event-stream; charset=utf-8");
     response.headers.add("Cache-Control", "no-cache");
     response.headers.add("X-Accel-Buffering", "no");
-    response.headers.add("X-LD-EnvID", (*flags)->client_side_id);
-    response.stream = [this, id = (*flags)->environment](http::StreamWriter& writer) {
-      return follow(id, writer);
-    };
+    name_environment(**flags, response);
+    response.stream = [this, text = std::string(*key), id = (*flags)->environment](
+                          http::StreamWriter& writer) { return follow(text, id, writer); };
     co_return response;
   }
 
-  // A put, then every change in order, until the client or the environment is gone.
-  io::Task<void> follow(EnvironmentId id, http::StreamWriter& writer) {
+  // A put, then every change in order, until the client is gone or the key opens the environment no
+  // longer.
+  io::Task<void> follow(const std::string& key, EnvironmentId id, http::StreamWriter& writer) {
+    const OpenStream open(probe.streams);
     io::Signal changed(co_await io::net::this_coro::executor);
     const auto subscription = environments.subscribe(id, [&changed] { changed.notify(); });
-    probe.streams.add(1);
-    std::optional<std::uint64_t> revision = co_await send_put(id, writer);
-    while (revision) {
+    std::optional<SeenRevision> seen = co_await send_put(find(key), writer);
+    while (seen) {
       const auto ended = co_await (changed.wait(settings.heartbeat) || writer.until_closed());
       if (ended.index() == 1) break;
-      revision = std::get<0>(ended) ? co_await send_changes(id, *revision, writer)
-                                    : co_await send_heartbeat(*revision, writer);
+      if (environments.find(CredentialKind::SdkKey, key) != id) break;
+      seen = std::get<0>(ended) ? co_await send_changes(id, *seen, writer)
+                                : co_await send_heartbeat(*seen, writer);
     }
-    probe.streams.add(-1);
   }
 
-  // All three: the revision that the client has now; nullopt once the stream is over.
-  io::Task<std::optional<std::uint64_t>> send_put(EnvironmentId id, http::StreamWriter& writer) {
-    const auto flags = environments.flag_set(id);
+  // All three: what the client has now; nullopt once the stream is over.
+  io::Task<std::optional<SeenRevision>> send_put(Flags flags, http::StreamWriter& writer) {
     if (flags == nullptr) co_return std::nullopt;
-    const std::uint64_t revision = flags->revision;
-    if (!co_await writer.write(*messages.put(*flags))) co_return std::nullopt;
-    probe.puts_sent.add();
-    co_return revision;
+    const SeenRevision seen{.generation = flags->generation, .revision = flags->revision};
+    const Bytes message = messages.put(std::exchange(flags, nullptr));
+    if (!co_await writer.write(*message)) co_return std::nullopt;
+    probe.put_messages.add();
+    co_return seen;
   }
 
-  io::Task<std::optional<std::uint64_t>> send_changes(EnvironmentId id, std::uint64_t revision,
-                                                      http::StreamWriter& writer) {
-    if (environments.flag_set(id) == nullptr) co_return std::nullopt;
-    const auto changes = environments.changes_since(id, revision);
-    if (!changes) co_return co_await send_put(id, writer);
-    for (const auto& change : *changes) {
-      const Bytes message = messages.change(id, *change);
+  io::Task<std::optional<SeenRevision>> send_changes(EnvironmentId id, SeenRevision seen,
+                                                     http::StreamWriter& writer) {
+    auto changes = environments.changes_since(id, seen);
+    if (!changes) co_return co_await send_put(environments.flag_set(id), writer);
+    for (auto& change : *changes) {
+      seen.revision = change->revision;
+      const Bytes message = messages.change(change);
+      change.reset();
       if (!co_await writer.write(*message)) co_return std::nullopt;
       probe.changes.add();
-      revision = change->revision;
     }
-    co_return revision;
+    co_return seen;
   }
 
-  io::Task<std::optional<std::uint64_t>> send_heartbeat(std::uint64_t revision,
-                                                        http::StreamWriter& writer) {
+  io::Task<std::optional<SeenRevision>> send_heartbeat(SeenRevision seen,
+                                                       http::StreamWriter& writer) {
     if (!co_await writer.write(kHeartbeat)) co_return std::nullopt;
-    co_return revision;
+    co_return seen;
   }
 
   Settings settings;

@@ -1,5 +1,6 @@
 #include "environment/config_record.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -11,6 +12,10 @@ constexpr std::uint8_t kRecordVersion = 1;
 constexpr std::size_t kRecordPrefixBytes = 2;
 constexpr int kSha256Bytes = 32;
 
+constexpr std::size_t kItemKeyBytesMax = 256;
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20; }
+
 std::optional<std::string_view> fault_of(const proto::Item& item) {
   if (item.environment_id() == 0) return "item without environment id";
   if (item.revision() == 0) return "item without revision";
@@ -21,6 +26,10 @@ std::optional<std::string_view> fault_of(const proto::Item& item) {
   if (item.deleted() && !item.document().empty()) return "deleted item with a document";
   if (!item.deleted() && item.document().empty()) return "item without document";
   if (item.has_copy_id() && item.copy_id() == 0) return "item of copy 0";
+  if (item.kind() != proto::Item::FLAG && item.kind() != proto::Item::SEGMENT) return std::nullopt;
+  if (!is_item_key(item.key())) return "flag or segment whose key is none";
+  if (std::ranges::any_of(item.document(), is_control))
+    return "flag or segment with a control character in its document";
   return std::nullopt;
 }
 
@@ -41,6 +50,14 @@ std::optional<std::string_view> fault_of(const proto::Record& record) {
 }
 
 }  // namespace
+
+bool is_item_key(std::string_view text) {
+  const auto is_allowed = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  return !text.empty() && text.size() <= kItemKeyBytesMax && std::ranges::all_of(text, is_allowed);
+}
 
 Result<std::string> encode_config_record(const proto::Record& record) {
   if (record.contents_case() == proto::Record::CONTENTS_NOT_SET)

@@ -21,14 +21,19 @@ inline constexpr std::uint32_t kConfigPartitions = 1;
 inline constexpr std::size_t kConfigKeyBytesMax = 1024;
 inline constexpr std::size_t kConfigDocumentBytesMax = 5 << 20;
 
+// Whether a flag or a segment may have this key: 1 to 256 letters, digits, '.', '_' and '-'.
+bool is_item_key(std::string_view text);
+
 // The record as it is appended.  InvalidArgument where readers would refuse it.
 Result<std::string> encode_config_record(const proto::Record& record);
 
 // NotFound: a kind of record or of contents that this release does not know; count it and go on.
 // InvalidArgument: a newer version of the layout.
 // DataLoss: not our encoding; an item without environment id, revision, version or key; a marker
-// without copy id; a document of a deleted item, or none of another; a field over its limit. An
-// item whose kind this release does not know is no error: its revision counts, its contents do not.
+// without copy id; a document of a deleted item, or none of another; a field over its limit; a flag
+// or segment whose key is none, or whose document has control characters: it would break the line
+// of a server-sent event.  An item whose kind this release does not know is no error: its revision
+// counts, its contents do not.
 Result<proto::Record> decode_config_record(std::string_view record);
 
 // The document of an item of kind ENVIRONMENT.  InvalidArgument: no key, or a credential whose kind

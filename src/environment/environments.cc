@@ -1,16 +1,15 @@
 #include "environment/environments.h"
 
 #include <atomic>
-#include <deque>
 #include <list>
 #include <mutex>
 #include <thread>
-#include <unordered_map>
 
 #include "base/hash.h"
 #include "environment/config_record.h"
 #include "environment/fold.h"
 #include "environment/saved_state.h"
+#include "environment/view.h"
 #include "telemetry/tell.h"
 
 namespace flagstream::environment {
@@ -20,7 +19,7 @@ constexpr std::size_t kReadBytes = 4u << 20;
 constexpr auto kReadDeadline = std::chrono::milliseconds(200);
 constexpr auto kTopicRetry = std::chrono::milliseconds(50);
 constexpr std::int64_t kSaveEvery = kMicrosPerSecond;
-constexpr std::size_t kChangesKept = 1'024;
+constexpr std::int64_t kNever = -1;
 
 struct Probe {
   explicit Probe(telemetry::Registry& registry)
@@ -28,76 +27,31 @@ struct Probe {
                 {"flagstream_environment_records_total", "Records of config that were read.", ""}),
         skipped(registry, {"flagstream_environment_skipped_records",
                            "Records of config that could not be used.", ""}),
+        dropped(registry, {"flagstream_environment_dropped_items",
+                           "Items of config that waited in vain: over a limit.", ""}),
         gaps(registry,
              {"flagstream_environment_gaps", "Environments that wait for a missing revision.", ""}),
         environments(registry, {"flagstream_environment_environments", "Environments known.", ""}),
         saves(registry, {"flagstream_environment_saves_total", "Times the state was saved.", ""}),
         save_failures(registry, {"flagstream_environment_save_failures_total",
                                  "Times it could not be saved.", ""}),
+        waits_failed(registry, {"flagstream_environment_waits_failed_total",
+                                "Waits for the end of config that were in vain.", ""}),
         age_seconds(registry, {"flagstream_environment_age_seconds",
                                "Since the end of config was last reached.", ""}) {}
 
   telemetry::Counter records;
   telemetry::Gauge skipped;
+  telemetry::Gauge dropped;
   telemetry::Gauge gaps;
   telemetry::Gauge environments;
   telemetry::Counter saves;
   telemetry::Counter save_failures;
+  telemetry::Counter waits_failed;
   telemetry::Gauge age_seconds;
 };
 
-struct KeyOwner {
-  EnvironmentId environment{};
-  CredentialKind kind = CredentialKind::SdkKey;
-  MicrosUtc expires = 0;  // 0: never
-};
-
-// What lookups see: immutable, replaced as a whole.
-struct View {
-  std::unordered_map<std::string, KeyOwner> keys;  // by SHA-256
-  std::unordered_map<std::string, EnvironmentId> client_ids;
-  std::map<EnvironmentId, std::shared_ptr<const FlagSet>> flag_sets;
-};
-
-void append_items(std::string& out, std::string_view name,
-                  const std::map<std::string, FlagSetItem, std::less<>>& items) {
-  out += '"';
-  out += name;
-  out += "\":{";
-  bool is_first = true;
-  for (const auto& [key, item] : items) {
-    if (item.json == nullptr) continue;
-    if (!std::exchange(is_first, false)) out += ',';
-    // Keys are letters, digits, '.', '_' and '-': nothing to escape.
-    out += '"';
-    out += key;
-    out += "\":";
-    out += *item.json;
-  }
-  out += '}';
-}
-
-std::shared_ptr<const FlagSet> flag_set_of(EnvironmentId id, const EnvironmentState& state,
-                                           std::string client_side_id) {
-  auto set = std::make_shared<FlagSet>();
-  set->environment = id;
-  set->revision = state.revision;
-  set->client_side_id = std::move(client_side_id);
-  for (const auto& [name, item] : state.items) {
-    if (name.first != proto::Item::FLAG && name.first != proto::Item::SEGMENT) continue;
-    auto& items = name.first == proto::Item::FLAG ? set->flags : set->segments;
-    items[name.second] = {
-        .version = item.version(),
-        .json = item.deleted() ? nullptr : std::make_shared<const std::string>(item.document())};
-  }
-  std::string all = "{";
-  append_items(all, "flags", set->flags);
-  all += ',';
-  append_items(all, "segments", set->segments);
-  all += '}';
-  set->all_json = std::make_shared<const std::string>(std::move(all));
-  return set;
-}
+using Done = std::move_only_function<void(Result<void>)>;
 
 }  // namespace
 
@@ -110,7 +64,7 @@ class Environments::Follower {
         files_(files),
         clock_(clock),
         probe_(registry),
-        current_at_(clock.monotonic()) {
+        started_at_(clock.monotonic()) {
     load();
     thread_ = std::thread([this] { run(); });
   }
@@ -122,8 +76,10 @@ class Environments::Follower {
       if (reader_ != nullptr) reader_->wake();
     }
     thread_.join();
-    if (is_dirty_) save();
-    for (Waiting& each : waiting_) each.done(fail(ErrorKind::Unavailable, "the gateway stops"));
+    if (is_dirty_ || current_at_.load() > saved_at_) save();
+    for (std::list<Waiting>* each : {&arrived_, &waiting_}) {
+      for (Waiting& call : *each) call.done(fail(ErrorKind::Unavailable, "the gateway stops"));
+    }
   }
 
   std::shared_ptr<const View> view() const {
@@ -132,58 +88,52 @@ class Environments::Follower {
   }
   bool has_configuration() const { return has_configuration_.load(); }
   std::int64_t age() const {
-    return std::max<std::int64_t>(0, clock_.monotonic() - current_at_.load());
+    if (const std::int64_t at = current_at_.load(); at != kNever)
+      return std::max<std::int64_t>(0, clock_.monotonic() - at);
+    if (const MicrosUtc as_of = current_as_of_.load(); as_of != 0)
+      return std::max<std::int64_t>(0, clock_.now() - as_of);
+    return clock_.monotonic() - started_at_;
   }
   MicrosUtc now() const { return clock_.now(); }
 
-  void read_to_end(std::move_only_function<void(Result<void>)> done) {
-    const std::lock_guard lock(mutex_);
-    waiting_.push_back(
-        {.deadline = clock_.monotonic() + 1'000 * settings_.catch_up_deadline.count(),
-         .done = std::move(done)});
-    if (reader_ != nullptr) reader_->wake();
+  void read_to_end(Done done) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!is_overdue_ && arrived_.size() + waiting_count_ < kWaitingMax) {
+        arrived_.push_back(
+            {.deadline = clock_.monotonic() + 1'000 * settings_.catch_up_deadline.count(),
+             .done = std::move(done)});
+        if (reader_ != nullptr) reader_->wake();
+        return;
+      }
+    }
+    probe_.waits_failed.add();
+    done(fail(ErrorKind::Unavailable, "the end of config cannot be reached at the moment"));
   }
 
   std::uint64_t add_subscriber(EnvironmentId id, std::function<void()> wake) {
     const std::lock_guard lock(subscribers_mutex_);
-    subscribers_.emplace(id, Subscriber{++subscriber_ids_, std::move(wake)});
+    subscribers_.emplace(std::pair(id, ++subscriber_ids_), std::move(wake));
     return subscriber_ids_;
   }
   void remove_subscriber(EnvironmentId id, std::uint64_t subscriber) {
     const std::lock_guard lock(subscribers_mutex_);
-    const auto [begin, end] = subscribers_.equal_range(id);
-    for (auto at = begin; at != end; ++at) {
-      if (at->second.id != subscriber) continue;
-      subscribers_.erase(at);
-      return;
-    }
+    subscribers_.erase({id, subscriber});
   }
 
   std::optional<std::vector<std::shared_ptr<const FlagChange>>> changes_since(
-      EnvironmentId id, std::uint64_t revision) const {
+      EnvironmentId id, SeenRevision seen) const {
     const std::lock_guard lock(mutex_);
     const auto found = rings_.find(id);
-    if (found == rings_.end() || revision < found->second.complete_from) return std::nullopt;
-    std::vector<std::shared_ptr<const FlagChange>> out;
-    for (const auto& each : found->second.changes) {
-      if (each->revision > revision) out.push_back(each);
-    }
-    return out;
+    if (found == rings_.end() || seen.generation != view_->generation) return std::nullopt;
+    return found->second.since(seen.revision);
   }
 
  private:
   struct Waiting {
     std::int64_t deadline = 0;
-    std::move_only_function<void(Result<void>)> done;
-    std::optional<log::Offset> end = {};  // of `config`, once it has been looked up
-  };
-  struct Subscriber {
-    std::uint64_t id = 0;
-    std::function<void()> wake;
-  };
-  struct Ring {
-    std::uint64_t complete_from = 0;  // every change above this revision is in it
-    std::deque<std::shared_ptr<const FlagChange>> changes;
+    Done done;
+    std::optional<log::Offset> end = {};  // of `config`, looked up after the call
   };
 
   void load() {
@@ -193,214 +143,254 @@ class Environments::Follower {
         telemetry::warn("saved configuration cannot be used", {{"error", saved.error()}});
       return;
     }
-    std::set<std::uint64_t> changed;
     for (const std::string& record : saved->records) {
       const auto folded = fold_.take(record);
-      if (folded) changed.insert(folded->replaced.begin(), folded->replaced.end());
+      if (folded) continue;
+      telemetry::warn("saved configuration cannot be used", {{"error", folded.error()}});
+      fold_ = ConfigFold();
+      return;
     }
+    if (!fold_.has_environment()) return;
     log_id_ = saved->log_id;
-    next_ = saved->next_offset;
-    for (const std::uint64_t id : changed)
-      rings_[EnvironmentId{id}].complete_from = fold_.environments().at(id).revision;
-    publish(changed);
-    has_configuration_.store(true);
+    next_ = saved_next_ = saved->next_offset;
+    current_as_of_.store(saved->current_as_of);
+    publish_all();
+    is_dirty_ = false;
   }
 
   void run() {
+    std::string last_failure;
     while (!is_stopping_.load()) {
-      if (const auto followed = follow(); !followed) {
-        if (followed.error().kind != ErrorKind::NotFound)
-          telemetry::warn("config cannot be read", {{"error", followed.error()}});
-      }
+      const auto followed = follow();
       {
         const std::lock_guard lock(mutex_);
         reader_.reset();
       }
-      serve_waiting(false);
+      if (!followed && followed.error().what != last_failure) {
+        last_failure = followed.error().what;
+        if (followed.error().kind != ErrorKind::NotFound)
+          telemetry::warn("config cannot be read", {{"error", followed.error()}});
+      }
+      take_arrived();
+      answer_waiting(false);
       if (!is_stopping_.load()) std::this_thread::sleep_for(kTopicRetry);
     }
   }
 
-  // Where to begin: after what is known of this log, else at the newest complete copy, else at the
+  // Where to begin in a log of which nothing is known: at the newest complete copy, else at the
   // beginning.
-  Result<log::Offset> begin_of(const log::TopicInfo& info) {
+  Result<log::Offset> newest_copy(const log::TopicInfo& info) {
     const log::PartitionRange range = info.partitions.at(0);
-    if (info.log_id == log_id_ && next_ >= range.begin && next_ <= range.end) return next_;
     if (range.end == range.begin) return range.begin;
     const log::Start last{.partition = 0, .offset = range.end - 1};
     FS_TRY(const auto reader,
            log_.open_reader(std::string(kConfigTopic), info.log_id, std::span(&last, 1)));
     FS_TRY(const log::Fetched fetched, reader->next(kReadBytes, kReadDeadline));
     if (fetched.status != log::Fetched::Status::Frames) return range.begin;
-    const auto record = decode_config_record(fetched.frames.front().records.front());
-    if (!record || !record->has_newest_copy()) return range.begin;
+    const auto record = decode_config_record(fetched.frames.back().records.back());
+    if (!record || !record->has_newest_copy() || record->newest_copy() >= range.end)
+      return range.begin;
     return std::max(range.begin, record->newest_copy());
   }
 
-  Result<void> follow() {
+  Result<void> begin() {
     FS_TRY(const log::TopicInfo info, log_.info(std::string(kConfigTopic)));
-    FS_TRY(next_, begin_of(info));
-    log_id_ = info.log_id;
+    const log::Offset end = info.partitions.at(0).end;
+    if (info.log_id != log_id_ || next_ > end) {
+      // Another log, or one that has lost its end: nothing that is known counts there.  What is
+      // served goes on until the other log has been read.
+      FS_TRY(const log::Offset start, newest_copy(info));
+      if (is_dirty_) save();
+      fold_ = ConfigFold();
+      pending_.clear();
+      has_hole_ = false;
+      log_id_ = info.log_id;
+      next_ = saved_next_ = start;
+      catching_up_to_ = end;
+    }
     const log::Start start{.partition = 0, .offset = next_};
     FS_TRY(auto opened,
            log_.open_reader(std::string(kConfigTopic), info.log_id, std::span(&start, 1)));
-    {
-      const std::lock_guard lock(mutex_);
-      reader_ = std::move(opened);
-    }
+    const std::lock_guard lock(mutex_);
+    reader_ = std::move(opened);
+    return {};
+  }
+
+  Result<void> follow() {
+    FS_TRY(begin());
     while (!is_stopping_.load()) {
       FS_TRY(const log::Fetched fetched, reader_->next(kReadBytes, kReadDeadline));
       switch (fetched.status) {
-        case log::Fetched::Status::Frames:
-          for (const log::Frame& frame : fetched.frames) FS_TRY(take(frame));
+        case log::Fetched::Status::Frames: {
+          const auto taken = take(fetched.frames);
+          publish();
+          FS_TRY(taken);
           break;
+        }
         case log::Fetched::Status::End:
-          current_at_.store(clock_.monotonic());
-          if (next_ > 0) has_configuration_.store(true);
+          publish();
           break;
         case log::Fetched::Status::OutOfRange:
         case log::Fetched::Status::Quarantined:
           telemetry::error("config has a gap; a complete copy will repair what it held",
                            {{"from", next_}, {"to", fetched.next_offset}});
+          has_hole_ = true;
+          fold_.note_hole();
           next_ = fetched.next_offset;
           reader_->skip_to(0, next_);
           break;
       }
-      serve_waiting(true);
+      FS_TRY(look_at_end(fetched.status == log::Fetched::Status::End));
       probe_.age_seconds.set(static_cast<double>(age()) / kMicrosPerSecond);
       if (is_dirty_ && clock_.monotonic() - saved_at_ >= kSaveEvery) save();
     }
     return {};
   }
 
-  Result<void> take(const log::Frame& frame) {
-    std::set<std::uint64_t> changed;
-    for (const std::string_view record : frame.records) {
-      FS_TRY(Folded folded, fold_.take(record));
-      probe_.records.add();
-      const std::lock_guard lock(mutex_);
-      for (const std::uint64_t id : folded.replaced) {
-        Ring& ring = rings_[EnvironmentId{id}];
-        ring.changes.clear();
-        ring.complete_from = fold_.environments().at(id).revision;
-        changed.insert(id);
-      }
-      for (const proto::Item& item : folded.changes) {
-        note_change(item);
-        changed.insert(item.environment_id());
+  Result<void> take(std::span<const log::Frame> frames) {
+    for (const log::Frame& frame : frames) {
+      for (std::size_t i = 0; i < frame.records.size(); ++i) {
+        const log::Offset offset = frame.base_offset + i;
+        if (offset < next_) continue;
+        FS_TRY(Folded folded, fold_.take(frame.records[i]));
+        probe_.records.add();
+        next_ = offset + 1;
+        if (!fold_.is_inside_copy()) saved_next_ = next_;
+        if (folded.has_complete_copy) has_hole_ = false;
+        add_pending(pending_, std::move(folded), fold_);
       }
     }
-    next_ = frame.end_offset();
-    probe_.skipped.set(static_cast<double>(fold_.skipped()));
-    probe_.gaps.set(static_cast<double>(fold_.gaps()));
-    if (changed.empty()) return {};
-    publish(changed);
-    is_dirty_ = true;
-    wake(changed);
     return {};
   }
 
-  // Under mutex_.
-  void note_change(const proto::Item& item) {
-    Ring& ring = rings_[EnvironmentId{item.environment_id()}];
-    if (item.kind() != proto::Item::FLAG && item.kind() != proto::Item::SEGMENT) return;
-    auto change = std::make_shared<FlagChange>();
-    change->revision = item.revision();
-    change->kind =
-        item.kind() == proto::Item::FLAG ? FlagChange::Kind::Flag : FlagChange::Kind::Segment;
-    change->key = item.key();
-    change->item = {
-        .version = item.version(),
-        .json = item.deleted() ? nullptr : std::make_shared<const std::string>(item.document())};
-    ring.changes.push_back(std::move(change));
-    if (ring.changes.size() <= kChangesKept) return;
-    ring.complete_from = ring.changes.front()->revision;
-    ring.changes.pop_front();
+  void publish() {
+    probe_.skipped.set(static_cast<double>(fold_.skipped()));
+    probe_.dropped.set(static_cast<double>(fold_.dropped()));
+    probe_.gaps.set(static_cast<double>(fold_.gaps()));
+    if (catching_up_to_) {
+      // A part of a log is no configuration, and an empty log is no reason to forget one.
+      if (next_ >= *catching_up_to_ && fold_.has_environment()) publish_all();
+      return;
+    }
+    if (pending_.empty()) return;
+    const auto before = view();
+    show(*before, {}, false);
   }
 
-  void publish(const std::set<std::uint64_t>& changed) {
-    auto next = std::make_shared<View>();
-    std::map<EnvironmentId, std::shared_ptr<const FlagSet>> before = view()->flag_sets;
-    for (const auto& [number, state] : fold_.environments()) {
-      const EnvironmentId id{number};
-      if (state.is_deleted) continue;
-      std::string client_side_id;
-      for (const auto& [name, item] : state.items) {
-        if (name.first != proto::Item::ENVIRONMENT || item.deleted()) continue;
-        const auto environment = decode_environment(item.document());
-        if (!environment) continue;
-        client_side_id = environment->client_side_id();
-        if (!client_side_id.empty()) next->client_ids[client_side_id] = id;
-        for (const proto::Credential& each : environment->credentials()) {
-          if (each.kind() != proto::Credential::SDK_KEY &&
-              each.kind() != proto::Credential::MOBILE_KEY)
-            continue;
-          next->keys[each.sha256()] = {.environment = id,
-                                       .kind = each.kind() == proto::Credential::SDK_KEY
-                                                   ? CredentialKind::SdkKey
-                                                   : CredentialKind::MobileKey,
-                                       .expires = each.expires_us()};
-        }
-      }
-      const auto same = before.find(id);
-      const bool is_same = same != before.end() && !changed.contains(number);
-      next->flag_sets[id] =
-          is_same ? same->second : flag_set_of(id, state, std::move(client_side_id));
+  // All that is known, as another generation.
+  void publish_all() {
+    const auto before = view();
+    pending_.clear();
+    for (const auto& [id, state] : fold_.environments()) {
+      pending_[id] = {.is_replaced = true,
+                      .complete_from = state.revision,
+                      .has_new_environment = true,
+                      .changes = {}};
     }
+    std::set<EnvironmentId> changed;
+    for (const auto& [id, set] : before->flag_sets) changed.insert(id);
+    View anew;
+    anew.generation = before->generation + 1;
+    catching_up_to_.reset();
+    show(anew, std::move(changed), true);
+  }
+
+  // Puts `pending_` on top of `before`.
+  void show(const View& before, std::set<EnvironmentId> changed, bool is_anew) {
+    auto next = next_view(before, fold_, pending_);
+    auto updates = ring_updates(*next, pending_);
+    for (const auto& [id, pending] : pending_) changed.insert(EnvironmentId{id});
+    pending_.clear();
     probe_.environments.set(static_cast<double>(next->flag_sets.size()));
-    const std::lock_guard lock(mutex_);
-    view_ = std::move(next);
+    {
+      // Together: a reader that has been given a change must never find an older flag set.
+      const std::lock_guard lock(mutex_);
+      if (is_anew) rings_.clear();
+      apply(rings_, std::move(updates));
+      view_ = std::move(next);
+    }
+    if (fold_.has_environment()) has_configuration_.store(true);
+    is_dirty_ = true;
+    wake(changed);
   }
 
-  void wake(const std::set<std::uint64_t>& changed) {
+  void wake(const std::set<EnvironmentId>& changed) {
     const std::lock_guard lock(subscribers_mutex_);
-    for (const std::uint64_t id : changed) {
-      const auto [begin, end] = subscribers_.equal_range(EnvironmentId{id});
-      for (auto at = begin; at != end; ++at) at->second.wake();
+    for (const EnvironmentId id : changed) {
+      for (auto at = subscribers_.lower_bound({id, 0});
+           at != subscribers_.end() && at->first.first == id; ++at)
+        at->second();
     }
   }
 
-  void serve_waiting(bool is_following) {
-    std::list<Waiting> ready;
-    Result<log::Offset> end = fail(ErrorKind::Unavailable, "config cannot be read");
-    {
+  // Nothing is missing up to next_.
+  bool is_whole() const { return !catching_up_to_ && !has_hole_ && fold_.gaps() == 0; }
+
+  Result<void> look_at_end(bool is_at_end) {
+    take_arrived();
+    if (!is_at_end && waiting_.empty()) return {};
+    // After the calls have been taken over: what was appended before a call is before this end.
+    FS_TRY(const log::TopicInfo info, log_.info(std::string(kConfigTopic)));
+    const log::Offset end = info.partitions.at(0).end;
+    if (info.log_id != log_id_ || next_ > end)
+      return fail(ErrorKind::Unavailable, "config is another log now");
+    for (Waiting& each : waiting_) {
+      if (!each.end) each.end = end;
+    }
+    if (next_ >= end && is_whole()) {
+      current_at_.store(clock_.monotonic());
+      current_as_of_.store(clock_.now());
       const std::lock_guard lock(mutex_);
-      if (waiting_.empty()) return;
+      is_overdue_ = false;
     }
-    if (is_following) {
-      const auto info = log_.info(std::string(kConfigTopic));
-      if (info) end = info->partitions.at(0).end;
-    }
+    answer_waiting(true);
+    return {};
+  }
+
+  void take_arrived() {
+    const std::lock_guard lock(mutex_);
+    waiting_.splice(waiting_.end(), arrived_);
+    waiting_count_ = waiting_.size();
+  }
+
+  void answer_waiting(bool is_following) {
     const std::int64_t now = clock_.monotonic();
-    std::vector<Result<void>> answers;
+    std::list<Waiting> done;
+    for (auto at = waiting_.begin(); at != waiting_.end();) {
+      const auto each = at++;
+      const bool is_reached = is_following && each->end && next_ >= *each->end;
+      if (is_reached || now >= each->deadline) done.splice(done.end(), waiting_, each);
+    }
+    if (done.empty()) return;
     {
       const std::lock_guard lock(mutex_);
-      for (auto at = waiting_.begin(); at != waiting_.end();) {
-        if (!at->end && end) at->end = *end;
-        const bool is_reached = at->end && next_ >= *at->end;
-        if (!is_reached && now < at->deadline) {
-          ++at;
-          continue;
-        }
-        answers.push_back(is_reached
-                              ? Result<void>()
-                              : Result<void>(fail(ErrorKind::Unavailable,
-                                                  "the end of config was not reached in time")));
-        ready.splice(ready.end(), waiting_, at++);
-      }
+      waiting_count_ = waiting_.size();
+      // The ends of calls rise: if one is late, so is what comes after it.
+      const Waiting& last = done.back();
+      if (!is_following || !last.end || next_ < *last.end) is_overdue_ = true;
     }
-    std::size_t i = 0;
-    for (Waiting& each : ready) each.done(std::move(answers[i++]));
+    for (Waiting& each : done) {
+      if (is_following && each.end && next_ >= *each.end && is_whole()) {
+        each.done({});
+        continue;
+      }
+      probe_.waits_failed.add();
+      each.done(fail(ErrorKind::Unavailable, "the end of config cannot be reached"));
+    }
   }
 
+  // Only what is whole: a reader of the state goes on behind it, and would never find what is
+  // missing.
   void save() {
+    if (!is_whole() || !fold_.has_environment()) return;
     saved_at_ = clock_.monotonic();
     auto records = fold_.as_copy();
-    const auto saved =
-        records
-            ? save_state(files_, settings_.state_path,
-                         {.log_id = log_id_, .next_offset = next_, .records = *std::move(records)})
-            : Result<void>(fail(std::move(records).error()));
+    const auto saved = records ? save_state(files_, settings_.state_path,
+                                            {.log_id = log_id_,
+                                             .next_offset = saved_next_,
+                                             .current_as_of = current_as_of_.load(),
+                                             .records = *std::move(records)})
+                               : Result<void>(fail(std::move(records).error()));
     if (saved) {
       is_dirty_ = false;
       probe_.saves.add();
@@ -415,26 +405,36 @@ class Environments::Follower {
   io::FileSystem& files_;
   const Clock& clock_;
   Probe probe_;
-  std::atomic<std::int64_t> current_at_;
+  const std::int64_t started_at_;
+  std::atomic<std::int64_t> current_at_{kNever};  // monotonic
+  std::atomic<MicrosUtc> current_as_of_{0};
   std::atomic<bool> has_configuration_{false};
   std::atomic<bool> is_stopping_{false};
 
   mutable std::mutex mutex_;  // guards what follows up to the blank line
   std::shared_ptr<const View> view_ = std::make_shared<View>();
-  std::map<EnvironmentId, Ring> rings_;
-  std::list<Waiting> waiting_;
+  Rings rings_;
+  std::list<Waiting> arrived_;
+  std::size_t waiting_count_ = 0;
+  bool is_overdue_ = false;              // a deadline has passed since the end was last reached
   std::unique_ptr<log::Reader> reader_;  // replaced under it, used by the follower's thread
 
   std::mutex subscribers_mutex_;
-  std::multimap<EnvironmentId, Subscriber> subscribers_;
+  std::map<std::pair<EnvironmentId, std::uint64_t>, std::function<void()>> subscribers_;
   std::uint64_t subscriber_ids_ = 0;
 
   // The follower's thread only.
   ConfigFold fold_;
+  Pending pending_;  // folded, but not shown yet
   Id128 log_id_;
   log::Offset next_ = 0;
+  log::Offset saved_next_ =
+      0;  // where to go on from a saved state: at the begin of a copy, if inside
+  std::optional<log::Offset> catching_up_to_;  // of a log of which nothing is shown yet
+  bool has_hole_ = false;                      // records could not be read, and no copy came since
+  std::list<Waiting> waiting_;
   bool is_dirty_ = false;
-  std::int64_t saved_at_ = 0;
+  std::int64_t saved_at_ = kNever;
   std::thread thread_;
 };
 
@@ -455,11 +455,12 @@ std::optional<EnvironmentId> Environments::find(CredentialKind kind,
                                                 std::string_view credential) const {
   const auto view = follower_->view();
   if (kind == CredentialKind::ClientSideId) {
-    const auto found = view->client_ids.find(std::string(credential));
-    return found == view->client_ids.end() ? std::nullopt : std::optional(found->second);
+    const auto& ids = view->lookups->client_side_ids;
+    const auto found = ids.find(std::string(credential));
+    return found == ids.end() ? std::nullopt : std::optional(found->second);
   }
-  const auto found = view->keys.find(sha256(credential));
-  if (found == view->keys.end() || found->second.kind != kind) return std::nullopt;
+  const auto found = view->lookups->keys.find(sha256(credential));
+  if (found == view->lookups->keys.end() || found->second.kind != kind) return std::nullopt;
   if (found->second.expires != 0 && follower_->now() >= found->second.expires) return std::nullopt;
   return found->second.environment;
 }
@@ -492,8 +493,8 @@ std::unique_ptr<Environments::Subscription> Environments::subscribe(EnvironmentI
 }
 
 std::optional<std::vector<std::shared_ptr<const FlagChange>>> Environments::changes_since(
-    EnvironmentId id, std::uint64_t revision) const {
-  return follower_->changes_since(id, revision);
+    EnvironmentId id, SeenRevision seen) const {
+  return follower_->changes_since(id, seen);
 }
 
 }  // namespace flagstream::environment

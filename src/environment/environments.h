@@ -36,12 +36,21 @@ struct FlagSetItem {
 // The flags and segments of one environment at one revision.  Immutable.
 struct FlagSet {
   EnvironmentId environment{};
+  // Revisions compare within one generation only: another one begins with another log.
+  std::uint64_t generation = 0;
   std::uint64_t revision = 0;
   std::string client_side_id;
   std::map<std::string, FlagSetItem, std::less<>> flags;
   std::map<std::string, FlagSetItem, std::less<>> segments;
   // {"flags":{...},"segments":{...}}: one buffer that all connections share.
   std::shared_ptr<const std::string> all_json;
+  std::string fingerprint;  // of all_json, 32 hex digits; the same in every gateway
+};
+
+// What a stream has sent.
+struct SeenRevision {
+  std::uint64_t generation = 0;
+  std::uint64_t revision = 0;
 };
 
 // One change, as it was applied: for streams that already have the revision before it.
@@ -60,6 +69,8 @@ struct FollowerSettings {
 // Thread-safe.
 class Environments {
  public:
+  static constexpr std::size_t kWaitingMax = 100'000;
+
   // Loads the last state from disk if there is one and follows from there.  Neither a missing topic
   // nor a missing state is an error: it follows once the topic exists.  All must outlive it.
   static Result<std::unique_ptr<Environments>> start(FollowerSettings settings, log::Log& log,
@@ -67,10 +78,11 @@ class Environments {
                                                      telemetry::Registry& registry);
   ~Environments();
 
-  // Whether any configuration was ever loaded.
+  // Whether any environment was ever loaded, whole: before that no credential is known to be
+  // unknown.
   bool has_configuration() const;
   // Age of the newest thing known to be current: microseconds since the end of `config` was last
-  // reached.
+  // reached, in this process or before it.
   std::int64_t age() const;
 
   // The environment that the credential opens now.  nullopt: not known (read up to the end before
@@ -80,8 +92,10 @@ class Environments {
   std::shared_ptr<const FlagSet> flag_set(EnvironmentId id) const;
 
   // Calls `done` on the follower's thread, once everything that `config` held at the call has been
-  // applied, or with Unavailable after the deadline or when the topic cannot be read.  Calls within
-  // 1 s of a successful one may share it.
+  // applied; with Unavailable after the deadline, when the topic cannot be read, when part of it is
+  // missing, or when more than kWaitingMax calls wait.  Once a deadline has passed, calls fail at
+  // once until the end is reached again: an outage costs requests no more than one wait.  May call
+  // `done` before it returns.
   void read_to_end(std::move_only_function<void(Result<void>)> done);
 
   // `wake` is called on the follower's thread after changes of that environment, until the
@@ -91,10 +105,10 @@ class Environments {
     virtual ~Subscription() = default;
   };
   std::unique_ptr<Subscription> subscribe(EnvironmentId id, std::function<void()> wake);
-  // The changes after `revision`, in order; nullopt: too long ago, or after it the whole flag set
-  // was replaced: send the flag set instead.
+  // The changes after what was seen, in order, up to what flag_set() gives at that moment; nullopt:
+  // too long ago, or the whole flag set was replaced after it: send the flag set instead.
   std::optional<std::vector<std::shared_ptr<const FlagChange>>> changes_since(
-      EnvironmentId id, std::uint64_t revision) const;
+      EnvironmentId id, SeenRevision seen) const;
 
  private:
   class Follower;

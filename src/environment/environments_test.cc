@@ -2,82 +2,20 @@
 
 #include <condition_variable>
 #include <filesystem>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "base/hash.h"
-#include "environment/config_record.h"
 #include "environment/fold.h"
+#include "environment/saved_state.h"
+#include "environment/test_records.h"
 #include "log/local_log.h"
 
 namespace flagstream::environment {
 namespace {
 
-std::string record_of(const proto::Record& record) {
-  const auto encoded = encode_config_record(record);
-  EXPECT_TRUE(encoded);
-  return *encoded;
-}
-
-proto::Item flag(std::uint64_t revision, const std::string& key, std::int64_t version) {
-  proto::Item item;
-  item.set_project_id(1);
-  item.set_environment_id(7);
-  item.set_revision(revision);
-  item.set_kind(proto::Item::FLAG);
-  item.set_key(key);
-  item.set_version(version);
-  item.set_document(R"({"key":")" + key + R"(","version":)" + std::to_string(version) + "}");
-  return item;
-}
-
-proto::Item deleted(proto::Item item) {
-  item.set_deleted(true);
-  item.clear_document();
-  return item;
-}
-
-proto::Item environment(std::uint64_t revision) {
-  proto::Environment document;
-  document.set_project_key("p");
-  document.set_key("production");
-  document.set_client_side_id("client-7");
-  auto* credential = document.add_credentials();
-  credential->set_kind(proto::Credential::SDK_KEY);
-  credential->set_sha256(sha256("sdk-7"));
-  proto::Item item = flag(revision, "production", 1);
-  item.set_kind(proto::Item::ENVIRONMENT);
-  item.set_document(*encode_environment(document));
-  return item;
-}
-
-std::string change(proto::Item item) {
-  proto::Record record;
-  *record.mutable_item() = std::move(item);
-  return record_of(record);
-}
-
-std::vector<std::string> copy(std::uint64_t id, std::uint64_t revision,
-                              std::vector<proto::Item> items, bool with_end) {
-  std::vector<std::string> out;
-  proto::Record begin;
-  begin.mutable_copy_begin()->set_copy_id(id);
-  auto* of = begin.mutable_copy_begin()->add_revisions();
-  of->set_environment_id(7);
-  of->set_revision(revision);
-  out.push_back(record_of(begin));
-  for (proto::Item& item : items) {
-    item.set_copy_id(id);
-    item.set_revision(revision);
-    out.push_back(change(std::move(item)));
-  }
-  if (!with_end) return out;
-  proto::Record end;
-  end.mutable_copy_end()->set_copy_id(id);
-  out.push_back(record_of(end));
-  return out;
-}
+using namespace testing_records;
 
 std::uint64_t revision_in(const ConfigFold& fold) {
   const auto found = fold.environments().find(7);
@@ -86,7 +24,7 @@ std::uint64_t revision_in(const ConfigFold& fold) {
 
 TEST(ConfigFold, KnownRevisionsAreDroppedAndAGapWaits) {
   ConfigFold fold;
-  EXPECT_EQ(fold.take(change(environment(1)))->changes.size(), 1u);
+  EXPECT_EQ(fold.take(change(environment_item(1)))->changes.size(), 1u);
   EXPECT_EQ(fold.take(change(flag(3, "b", 1)))->changes.size(), 0u);
   EXPECT_EQ(fold.gaps(), 1u);
   EXPECT_EQ(revision_in(fold), 1u);
@@ -100,17 +38,17 @@ TEST(ConfigFold, KnownRevisionsAreDroppedAndAGapWaits) {
 
 TEST(ConfigFold, ACopyCountsOnlyWithItsEndAndOnlyWhereItIsAhead) {
   ConfigFold fold;
-  (void)fold.take(change(environment(1)));
+  (void)fold.take(change(environment_item(1)));
   (void)fold.take(change(flag(2, "a", 5)));
-  for (const auto& record : copy(9, 2, {environment(1)}, true))
+  for (const auto& record : copy(9, 2, {environment_item(1)}, true))
     EXPECT_TRUE(fold.take(record)->replaced.empty());
   EXPECT_EQ(fold.environments().at(7).items.size(), 2u);
-  for (const auto& record : copy(10, 5, {environment(1), flag(1, "z", 1)}, false))
+  for (const auto& record : copy(10, 5, {environment_item(1), flag(1, "z", 1)}, false))
     (void)fold.take(record);
   EXPECT_EQ(revision_in(fold), 2u);
   (void)fold.take(change(flag(6, "c", 1)));
   std::size_t replaced = 0;
-  for (const auto& record : copy(11, 5, {environment(1), flag(1, "z", 1)}, true))
+  for (const auto& record : copy(11, 5, {environment_item(1), flag(1, "z", 1)}, true))
     replaced += fold.take(record)->replaced.size();
   EXPECT_EQ(replaced, 1u);
   EXPECT_EQ(revision_in(fold), 6u) << "what waited behind the copy's revision follows on it";
@@ -128,7 +66,7 @@ TEST(ConfigFold, DamagedAndUnknownRecordsAreCountedAndANewerLayoutStops) {
 
 TEST(ConfigFold, ItsStateAsACopyFoldsToTheSameState) {
   ConfigFold fold;
-  (void)fold.take(change(environment(1)));
+  (void)fold.take(change(environment_item(1)));
   (void)fold.take(change(flag(2, "a", 1)));
   (void)fold.take(change(deleted(flag(3, "a", 2))));
   ConfigFold again;
@@ -137,6 +75,53 @@ TEST(ConfigFold, ItsStateAsACopyFoldsToTheSameState) {
   for (const auto& record : *records) ASSERT_TRUE(again.take(record));
   EXPECT_EQ(*again.as_copy(), *records);
   EXPECT_EQ(revision_in(again), 3u);
+}
+
+TEST(ConfigFold, WhatWaitsBehindAGapIsBoundedInBytes) {
+  const std::size_t one = flag(3, "b", 1).ByteSizeLong();
+  ConfigFold fold(2 * one);
+  (void)fold.take(change(environment_item(1)));
+  for (std::uint64_t revision = 3; revision < 8; ++revision)
+    (void)fold.take(change(flag(revision, "b", 1)));
+  EXPECT_EQ(fold.environments().at(7).waiting.size(), 2u);
+  EXPECT_EQ(fold.dropped(), 3u);
+  (void)fold.take(change(flag(2, "a", 1)));
+  EXPECT_EQ(revision_in(fold), 4u);
+  EXPECT_EQ(fold.gaps(), 1u) << "revisions that were dropped are still missing";
+  (void)fold.take(change(flag(6, "b", 1)));
+  (void)fold.take(change(flag(7, "b", 1)));
+  EXPECT_EQ(fold.environments().at(7).waiting.size(), 2u) << "there is room again";
+}
+
+TEST(ConfigFold, ACopyIsBoundedInBytes) {
+  const std::size_t two = environment_item(1).ByteSizeLong() + flag(1, "x", 1).ByteSizeLong();
+  ConfigFold fold(ConfigFold::kWaitingBytesMax, two + 10);
+  for (const auto& record :
+       copy(10, 5, {environment_item(1), flag(1, "x", 1), flag(1, "y", 1)}, true))
+    EXPECT_TRUE(fold.take(record)->replaced.empty());
+  EXPECT_EQ(fold.dropped(), 3u);
+  EXPECT_FALSE(fold.has_environment());
+  EXPECT_FALSE(fold.is_inside_copy());
+}
+
+TEST(ConfigFold, ACopyWithAHoleInItDoesNotCount) {
+  ConfigFold fold;
+  const auto records = copy(10, 5, {environment_item(1), flag(1, "x", 1)}, true);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (i == 2) fold.note_hole();
+    const auto folded = fold.take(records[i]);
+    EXPECT_FALSE(folded->has_complete_copy);
+  }
+  EXPECT_FALSE(fold.has_environment());
+}
+
+TEST(ConfigFold, WithAnEnvironmentGoesWhatIsInIt) {
+  ConfigFold fold;
+  (void)fold.take(change(environment_item(1)));
+  (void)fold.take(change(flag(2, "a", 1)));
+  (void)fold.take(change(deleted(environment_item(3))));
+  EXPECT_TRUE(fold.environments().at(7).is_deleted);
+  EXPECT_EQ(fold.environments().at(7).items.size(), 1u) << "its own tombstone";
 }
 
 class EnvironmentsTest : public testing::Test {
@@ -155,10 +140,19 @@ class EnvironmentsTest : public testing::Test {
     std::filesystem::remove_all(folder_);
   }
   void start() {
-    auto started = Environments::start({.state_path = folder_ + "/state"}, *log_,
-                                       io::posix_file_system(), clock_, registry_);
+    auto started =
+        Environments::start({.state_path = folder_ + "/state", .catch_up_deadline = deadline_},
+                            *log_, io::posix_file_system(), clock_, registry_);
     ASSERT_TRUE(started);
     environments_ = *std::move(started);
+  }
+  void remove_log() {
+    appender_.reset();
+    std::filesystem::remove_all(folder_ + "/log");
+  }
+  // Until it succeeds: for what the follower has to notice by itself.
+  void wait_for_end() {
+    while (!read_to_end()) std::this_thread::yield();
   }
   void append(const std::vector<std::string>& records) {
     if (appender_ == nullptr) appender_ = *log_->open_appender("config", {.partitions = 1});
@@ -181,6 +175,7 @@ class EnvironmentsTest : public testing::Test {
   }
 
   std::string folder_;
+  std::chrono::milliseconds deadline_{60'000};
   SystemClock clock_;
   telemetry::Registry registry_;
   std::unique_ptr<log::Log> log_;
@@ -189,7 +184,7 @@ class EnvironmentsTest : public testing::Test {
 };
 
 TEST_F(EnvironmentsTest, WhatWasAppendedBeforeTheCallIsKnownAfterReadingToTheEnd) {
-  append({change(environment(1)), change(flag(2, "a", 3))});
+  append({change(environment_item(1)), change(flag(2, "a", 3))});
   start();
   ASSERT_TRUE(read_to_end());
   const auto id = environments_->find(CredentialKind::SdkKey, "sdk-7");
@@ -202,7 +197,7 @@ TEST_F(EnvironmentsTest, WhatWasAppendedBeforeTheCallIsKnownAfterReadingToTheEnd
   append({change(deleted(flag(3, "a", 4)))});
   ASSERT_TRUE(read_to_end());
   EXPECT_EQ(*environments_->flag_set(*id)->all_json, R"({"flags":{},"segments":{}})");
-  const auto changes = environments_->changes_since(*id, 2);
+  const auto changes = environments_->changes_since(*id, {flags->generation, 2});
   ASSERT_TRUE(changes);
   ASSERT_EQ(changes->size(), 1u);
   EXPECT_EQ((*changes)[0]->item.json, nullptr);
@@ -210,7 +205,7 @@ TEST_F(EnvironmentsTest, WhatWasAppendedBeforeTheCallIsKnownAfterReadingToTheEnd
 }
 
 TEST_F(EnvironmentsTest, ASubscriberIsWokenByAChange) {
-  append({change(environment(1))});
+  append({change(environment_item(1))});
   start();
   ASSERT_TRUE(read_to_end());
   std::atomic<int> woken{0};
@@ -221,12 +216,12 @@ TEST_F(EnvironmentsTest, ASubscriberIsWokenByAChange) {
 }
 
 TEST_F(EnvironmentsTest, WithoutAnythingElseTheLastKnownStateIsServed) {
-  append({change(environment(1)), change(flag(2, "a", 1))});
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
   start();
   ASSERT_TRUE(read_to_end());
   environments_.reset();
-  appender_.reset();
-  std::filesystem::remove_all(folder_ + "/log");
+  remove_log();
+  deadline_ = std::chrono::milliseconds(20);
   start();
   EXPECT_TRUE(environments_->has_configuration());
   EXPECT_TRUE(environments_->find(CredentialKind::SdkKey, "sdk-7"));
@@ -234,12 +229,168 @@ TEST_F(EnvironmentsTest, WithoutAnythingElseTheLastKnownStateIsServed) {
 }
 
 TEST_F(EnvironmentsTest, ADamagedStateIsReadAnewFromTheLog) {
-  append({change(environment(1)), change(flag(2, "a", 1))});
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
   std::filesystem::create_directories(folder_);
   ASSERT_TRUE(io::posix_file_system().replace_file(folder_ + "/state", "no state"));
   start();
   ASSERT_TRUE(read_to_end());
   EXPECT_TRUE(environments_->find(CredentialKind::SdkKey, "sdk-7"));
+}
+
+TEST_F(EnvironmentsTest, AnotherLogReplacesEverythingThatWasKnown) {
+  append({change(environment_item(1)), change(flag(2, "a", 1)), change(flag(3, "a", 2))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  const auto before = environments_->flag_set(EnvironmentId{7});
+  std::atomic<int> woken{0};
+  const auto subscription = environments_->subscribe(EnvironmentId{7}, [&] { ++woken; });
+  remove_log();
+  append({change(environment_item(1)), change(flag(2, "z", 1))});
+  wait_for_end();
+  const auto after = environments_->flag_set(EnvironmentId{7});
+  EXPECT_EQ(*after->all_json, R"({"flags":{"z":{"key":"z","version":1}},"segments":{}})");
+  EXPECT_NE(after->fingerprint, before->fingerprint);
+  EXPECT_EQ(woken.load(), 1);
+  EXPECT_EQ(environments_->changes_since(EnvironmentId{7}, {before->generation, 3}), std::nullopt)
+      << "a stream at a revision of the old log gets the whole flag set";
+  append({change(flag(3, "z", 2)), change(flag(4, "z", 3))});
+  ASSERT_TRUE(read_to_end());
+  EXPECT_EQ(environments_->changes_since(EnvironmentId{7}, {before->generation, 3}), std::nullopt);
+  EXPECT_EQ(environments_->changes_since(EnvironmentId{7}, {after->generation, 2})->size(), 2u);
+}
+
+TEST_F(EnvironmentsTest, AnEmptyLogIsNoReasonToForget) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  remove_log();
+  appender_ = *log_->open_appender("config", {.partitions = 1});
+  EXPECT_EQ(read_to_end().error().kind, ErrorKind::Unavailable);
+  EXPECT_TRUE(environments_->find(CredentialKind::SdkKey, "sdk-7"));
+  EXPECT_EQ(environments_->flag_set(EnvironmentId{7})->revision, 2u);
+}
+
+TEST_F(EnvironmentsTest, AStateBeyondTheEndOfItsLogDoesNotCount) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  ASSERT_TRUE(save_state(io::posix_file_system(), folder_ + "/state",
+                         {.log_id = log_->info("config")->log_id,
+                          .next_offset = 100,
+                          .current_as_of = 1,
+                          .records = copy(1, 50, {environment_item(1), flag(1, "old", 9)}, true)}));
+  start();
+  wait_for_end();
+  EXPECT_EQ(environments_->flag_set(EnvironmentId{7})->revision, 2u);
+  EXPECT_EQ(*environments_->flag_set(EnvironmentId{7})->all_json,
+            R"({"flags":{"a":{"key":"a","version":1}},"segments":{}})");
+}
+
+TEST_F(EnvironmentsTest, WithoutAnyEnvironmentThereIsNoConfiguration) {
+  append({std::string("\x63\x01", 2)});
+  start();
+  EXPECT_FALSE(read_to_end()) << "nothing has been loaded, so nothing can be known to be unknown";
+  EXPECT_FALSE(environments_->has_configuration());
+  append({change(environment_item(1))});
+  wait_for_end();
+  EXPECT_TRUE(environments_->has_configuration());
+}
+
+TEST_F(EnvironmentsTest, WhileARevisionIsMissingTheEndCountsAsNotRead) {
+  append({change(environment_item(1)), change(flag(3, "b", 1))});
+  start();
+  while (!environments_->has_configuration()) std::this_thread::yield();
+  EXPECT_EQ(read_to_end().error().kind, ErrorKind::Unavailable);
+  EXPECT_TRUE(environments_->find(CredentialKind::SdkKey, "sdk-7"));
+  append({change(flag(2, "a", 1))});
+  wait_for_end();
+  EXPECT_EQ(environments_->flag_set(EnvironmentId{7})->revision, 3u);
+}
+
+TEST_F(EnvironmentsTest, WhatWaitsBehindAGapSurvivesARestart) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  append({change(flag(4, "c", 1))});
+  while (read_to_end()) std::this_thread::yield();
+  environments_.reset();
+  append({change(flag(3, "b", 1))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  EXPECT_EQ(environments_->flag_set(EnvironmentId{7})->revision, 4u);
+}
+
+TEST_F(EnvironmentsTest, ACopyThatEndsAfterARestartCounts) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  auto records = copy(10, 9, {environment_item(1), flag(1, "z", 1)}, true);
+  const std::string end = records.back();
+  records.pop_back();
+  append(records);
+  start();
+  ASSERT_TRUE(read_to_end());
+  environments_.reset();
+  append({end});
+  start();
+  ASSERT_TRUE(read_to_end());
+  EXPECT_EQ(environments_->flag_set(EnvironmentId{7})->revision, 9u);
+}
+
+TEST_F(EnvironmentsTest, AnOutageCostsOneWaitAndNotOneForEachRequest) {
+  deadline_ = std::chrono::milliseconds(20);
+  start();
+  EXPECT_FALSE(read_to_end());
+  bool is_answered = false;
+  environments_->read_to_end([&](Result<void> result) {
+    EXPECT_EQ(result.error().kind, ErrorKind::Unavailable);
+    is_answered = true;
+  });
+  EXPECT_TRUE(is_answered) << "at once";
+  append({change(environment_item(1))});
+  wait_for_end();
+}
+
+TEST_F(EnvironmentsTest, WhoeverHasAChangeFindsNoOlderFlagSet) {
+  append({change(environment_item(1))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  constexpr std::uint64_t kLast = 200;
+  const SeenRevision begin{environments_->flag_set(EnvironmentId{7})->generation, 1};
+  std::thread reader([&] {
+    for (std::uint64_t seen = 1; seen < kLast;) {
+      const auto changes = environments_->changes_since(EnvironmentId{7}, begin);
+      const auto flags = environments_->flag_set(EnvironmentId{7});
+      if (!changes->empty()) seen = changes->back()->revision;
+      ASSERT_GE(flags->revision, seen);
+    }
+  });
+  for (std::uint64_t revision = 2; revision <= kLast; ++revision)
+    append({change(flag(revision, "a", static_cast<std::int64_t>(revision)))});
+  reader.join();
+}
+
+TEST_F(EnvironmentsTest, TheAgeGoesOnAcrossARestart) {
+  append({change(environment_item(1))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  EXPECT_LT(environments_->age(), 10 * kMicrosPerSecond);
+  environments_.reset();
+  auto state = *load_state(io::posix_file_system(), folder_ + "/state");
+  EXPECT_GT(state.current_as_of, 0);
+  state.current_as_of -= kMicrosPerHour;
+  ASSERT_TRUE(save_state(io::posix_file_system(), folder_ + "/state", state));
+  remove_log();
+  start();
+  EXPECT_GE(environments_->age(), kMicrosPerHour);
+}
+
+TEST_F(EnvironmentsTest, WhatADeletedEnvironmentHadIsGone) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  append({change(deleted(environment_item(3)))});
+  ASSERT_TRUE(read_to_end());
+  EXPECT_EQ(environments_->flag_set(EnvironmentId{7}), nullptr);
+  EXPECT_EQ(environments_->find(CredentialKind::SdkKey, "sdk-7"), std::nullopt);
+  EXPECT_EQ(environments_->changes_since(EnvironmentId{7}, {1, 2}), std::nullopt);
+  EXPECT_TRUE(environments_->has_configuration());
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "environment/fold.h"
 
+#include <algorithm>
+
 #include "environment/config_record.h"
 
 namespace flagstream::environment {
@@ -17,12 +19,12 @@ Result<Folded> ConfigFold::take(std::string_view record) {
       if (!decoded->item().has_copy_id()) {
         take_change(std::move(*decoded->mutable_item()), out);
       } else if (copy_ && copy_->copy_id() == decoded->item().copy_id()) {
-        copy_items_.push_back(std::move(*decoded->mutable_item()));
+        take_copy_item(std::move(*decoded->mutable_item()));
       }
       break;
     case proto::Record::kCopyBegin:
+      note_hole();  // of one without an end nothing is left
       copy_ = std::move(*decoded->mutable_copy_begin());
-      copy_items_.clear();
       break;
     case proto::Record::kCopyEnd:
       finish_copy(decoded->copy_end().copy_id(), out);
@@ -33,19 +35,46 @@ Result<Folded> ConfigFold::take(std::string_view record) {
   return out;
 }
 
-void ConfigFold::take_change(proto::Item item, Folded& out) {
-  EnvironmentState& state = environments_[item.environment_id()];
-  if (item.revision() <= state.revision) return;
-  if (item.revision() != state.revision + 1) {
-    if (state.waiting.size() < kWaitingMax) state.waiting.emplace(item.revision(), std::move(item));
+void ConfigFold::note_hole() {
+  copy_.reset();
+  copy_items_.clear();
+  copy_bytes_ = 0;
+}
+
+void ConfigFold::take_copy_item(proto::Item item) {
+  copy_bytes_ += item.ByteSizeLong();
+  if (copy_bytes_ > copy_bytes_max_) {
+    dropped_ += copy_items_.size() + 1;
+    note_hole();
     return;
   }
+  copy_items_.push_back(std::move(item));
+}
+
+void ConfigFold::keep_waiting(EnvironmentState& state, proto::Item item) {
+  const std::size_t bytes = item.ByteSizeLong();
+  if (state.waiting.contains(item.revision())) return;
+  if (state.waiting.size() >= kWaitingMax || waiting_bytes_ + bytes > waiting_bytes_max_) {
+    dropped_ += 1;
+    return;
+  }
+  waiting_bytes_ += bytes;
+  const std::uint64_t revision = item.revision();
+  state.waiting.emplace(revision, std::move(item));
+}
+
+void ConfigFold::take_change(proto::Item item, Folded& out) {
+  EnvironmentState& state = environments_[item.environment_id()];
+  state.revision_seen = std::max(state.revision_seen, item.revision());
+  if (item.revision() <= state.revision) return;
+  if (item.revision() != state.revision + 1) return keep_waiting(state, std::move(item));
   for (;;) {
     apply(state, item);
     out.changes.push_back(std::move(item));
     const auto next = state.waiting.find(state.revision + 1);
     if (next == state.waiting.end()) return;
     item = std::move(next->second);
+    waiting_bytes_ -= item.ByteSizeLong();
     state.waiting.erase(next);
   }
 }
@@ -55,7 +84,12 @@ void ConfigFold::apply(EnvironmentState& to, const proto::Item& item) {
   proto::Item& kept = to.items[{item.kind(), item.key()}];
   // Versions never decrease, whatever the order of revisions says.
   if (item.version() >= kept.version()) kept = item;
-  if (item.kind() == proto::Item::ENVIRONMENT) to.is_deleted = item.deleted();
+  if (item.kind() != proto::Item::ENVIRONMENT) return;
+  to.is_deleted = item.deleted();
+  if (!to.is_deleted) return;
+  std::erase_if(to.items, [](const auto& each) {
+    return each.first.first != proto::Item::ENVIRONMENT;  // what is in it goes with it
+  });
 }
 
 void ConfigFold::finish_copy(std::uint64_t copy_id, Folded& out) {
@@ -77,19 +111,32 @@ void ConfigFold::finish_copy(std::uint64_t copy_id, Folded& out) {
     if (found == fresh.end()) continue;
     EnvironmentState& state = environments_[each.environment_id()];
     std::map<std::uint64_t, proto::Item> waiting = std::move(state.waiting);
+    const std::uint64_t seen = std::max(state.revision_seen, each.revision());
     state = std::move(found->second);
     state.revision = each.revision();
+    state.revision_seen = seen;
     out.replaced.insert(each.environment_id());
-    for (auto& [revision, item] : waiting) take_change(std::move(item), out);
+    for (auto& [revision, item] : waiting) {
+      waiting_bytes_ -= item.ByteSizeLong();
+      take_change(std::move(item), out);
+    }
   }
-  copy_.reset();
-  copy_items_.clear();
+  out.has_complete_copy = true;
+  note_hole();
 }
 
 std::size_t ConfigFold::gaps() const {
   std::size_t count = 0;
-  for (const auto& [id, state] : environments_) count += state.waiting.empty() ? 0 : 1;
+  for (const auto& [id, state] : environments_) count += state.revision_seen > state.revision;
   return count;
+}
+
+bool ConfigFold::has_environment() const {
+  return std::ranges::any_of(environments_, [](const auto& each) {
+    return std::ranges::any_of(each.second.items, [](const auto& item) {
+      return item.first.first == proto::Item::ENVIRONMENT;
+    });
+  });
 }
 
 Result<std::vector<std::string>> ConfigFold::as_copy() const {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/id.h"
 #include "io/file_system.h"
@@ -15,6 +16,7 @@ namespace flagstream::environment {
 struct SavedState {
   Id128 log_id;                      // of `config`
   log::Offset next_offset = 0;       // first record that is not in it
+  MicrosUtc current_as_of = 0;       // when the end of `config` was last reached; 0: never
   std::vector<std::string> records;  // one complete copy
 };
 

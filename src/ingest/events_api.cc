@@ -6,6 +6,7 @@
 #include "events/envelope.h"
 #include "events/payload.h"
 #include "events/record.h"
+#include "http/conditional.h"
 #include "ingest/cross_origin.h"
 #include "ingest/durable_append.h"
 #include "io/crash_point.h"
@@ -174,7 +175,7 @@ io::Task<Result<KnownEnvironment>> EventsApi::identify(const http::Request& requ
   if (kind == CredentialKind::ClientSideId) {
     if (!request.captures.empty() && !request.captures[0].empty()) credential = request.captures[0];
   } else {
-    credential = credential_of(request.headers);
+    credential = http::authorization_key(request.headers);
   }
   if (!credential) co_return fail(unknown_credential(kind));
   auto environment = co_await with_.authenticate(kind, *credential);

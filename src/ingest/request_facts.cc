@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::size_t kTextBytesMax = 512;
 constexpr std::size_t kPayloadIdBytesMax = 128;
-constexpr std::size_t kCredentialBytesMax = 512;
 constexpr std::uint32_t kSchemaMax = 1'000;
 
 bool is_printable(char c) { return c >= ' ' && c <= '~'; }
@@ -72,18 +71,6 @@ void read_request_facts(const http::Request& request, events::proto::PayloadHead
   header.set_tags(text_of(headers, "X-LaunchDarkly-Tags"));
   header.set_instance_id(text_of(headers, "X-LaunchDarkly-Instance-Id"));
   header.set_client_network(network_of(request.client_address));
-}
-
-std::optional<std::string_view> credential_of(const http::Headers& headers) {
-  std::string_view value = trimmed(headers.find("Authorization").value_or(""));
-  constexpr std::string_view kApiKey = "api_key";
-  const bool has_word = value.starts_with(kApiKey) &&
-                        (value.size() == kApiKey.size() || value[kApiKey.size()] == ' ');
-  if (has_word) value = trimmed(value.substr(kApiKey.size()));
-  if (value.empty() || value.size() > kCredentialBytesMax) return std::nullopt;
-  if (!std::all_of(value.begin(), value.end(), is_printable)) return std::nullopt;
-  if (value.find(' ') != std::string_view::npos) return std::nullopt;
-  return value;
 }
 
 std::string network_of(std::string_view address) {

@@ -17,10 +17,6 @@ namespace flagstream::ingest {
 // network.
 void read_request_facts(const http::Request& request, events::proto::PayloadHeader& header);
 
-// The key in an Authorization header: raw, or after the word api_key that older mobile SDKs write.
-// nullopt: there is none, or what is there cannot be a key.
-std::optional<std::string_view> credential_of(const http::Headers& headers);
-
 // "192.0.2.0/24", "2001:db8:1::/48"; IPv4 addresses written as IPv6 count as IPv4.  Empty for what
 // is no address.
 std::string network_of(std::string_view address);

@@ -17,11 +17,6 @@ events::proto::PayloadHeader facts_of(const http::Request& request) {
   return header;
 }
 
-std::string credential(const std::string& authorization) {
-  const http::Request request = request_with({{"authorization", authorization}});
-  return std::string(credential_of(request.headers).value_or("none"));
-}
-
 TEST(RequestFacts, TakesWhatTheNodeSdkSends) {
   const auto facts = facts_of(
       request_with({{"user-agent", "NodeJSClient/9.13.7"},
@@ -79,22 +74,6 @@ TEST(RequestFacts, AnOddPayloadIdStandsInByItsHash) {
   const auto long_id =
       facts_of(request_with({{"X-LaunchDarkly-Payload-ID", std::string(129, 'p')}})).payload_id();
   EXPECT_EQ(long_id.size(), 71u);
-}
-
-TEST(Credential, IsRawOrFollowsTheWordApiKey) {
-  EXPECT_EQ(credential("sdk-1"), "sdk-1");
-  EXPECT_EQ(credential("  sdk-1\t"), "sdk-1");
-  EXPECT_EQ(credential("api_key mob-1"), "mob-1");
-  EXPECT_EQ(credential("api_key   mob-1 "), "mob-1");
-}
-
-TEST(Credential, WhatCannotBeAKeyIsNone) {
-  for (const std::string authorization :
-       {"", " ", "api_key ", "Bearer sdk-1", "sdk 1", "sdk-\x80", "a\x01"}) {
-    EXPECT_EQ(credential(authorization), "none") << authorization;
-  }
-  EXPECT_EQ(credential(std::string(513, 'k')), "none");
-  EXPECT_FALSE(credential_of(http::Headers()));
 }
 
 TEST(Network, IsCutTo24BitsOr48) {

@@ -1,0 +1,242 @@
+#include "delivery/server_side.h"
+
+#include <condition_variable>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "environment/test_records.h"
+#include "http/inflate.h"
+#include "http/test_client.h"
+#include "log/local_log.h"
+
+namespace flagstream::delivery {
+namespace {
+
+using namespace environment::testing_records;
+using environment::Environments;
+namespace proto = environment::proto;
+using http::testing_client::Client;
+
+constexpr char kTwoFlags[] = R"({"flags":{"a":{"key":"a","version":1}},"segments":{}})";
+
+// A server with nothing behind it but a log.
+class ServerSideTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = testing::TempDir() + "server_side_" + std::to_string(::getpid());
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    log_ = log::open_local_log(
+        {.folder = folder_ + "/log", .segment_bytes = 1 << 20, .pool_segments = 0},
+        io::posix_file_system(), clock_, registry_);
+  }
+  void TearDown() override {
+    server_.reset();
+    server_side_.reset();
+    environments_.reset();
+    appender_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+  void start(std::chrono::milliseconds deadline = std::chrono::milliseconds(60'000),
+             std::chrono::milliseconds heartbeat = std::chrono::milliseconds(60'000)) {
+    server_.reset();
+    server_side_.reset();
+    environments_.reset();
+    environments_ =
+        *Environments::start({.state_path = folder_ + "/state", .catch_up_deadline = deadline},
+                             *log_, io::posix_file_system(), clock_, registry_);
+    server_side_ =
+        std::make_unique<ServerSide>(Settings{.heartbeat = heartbeat}, *environments_, registry_);
+    server_ = *http::Server::start({"test", "127.0.0.1:0", 2, {}}, server_side_->routes(), clock_,
+                                   registry_);
+  }
+  void append(const std::vector<std::string>& records) {
+    if (appender_ == nullptr) appender_ = *log_->open_appender("config", {.partitions = 1});
+    log::Batch batch;
+    for (const std::string& each : records) batch.add({each});
+    ASSERT_TRUE(appender_->append_and_wait(0, std::move(batch)));
+  }
+  std::string get(const std::string& target,
+                  const std::string& fields = "Authorization: sdk-7\r\n") {
+    Client client(server_->address());
+    client.send("GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields +
+                "\r\n");
+    return client.read_all();
+  }
+  static std::string body_of(const std::string& answer) {
+    const std::string body = answer.substr(answer.find("\r\n\r\n") + 4);
+    return body.substr(0, body.rfind("(closed)"));
+  }
+  static std::string field_of(const std::string& answer, const std::string& name) {
+    const std::size_t at = answer.find("\r\n" + name + ": ");
+    if (at == std::string::npos) return "";
+    const std::size_t begin = at + name.size() + 4;
+    return answer.substr(begin, answer.find("\r\n", begin) - begin);
+  }
+  std::unique_ptr<Client> open_stream() {
+    auto client = std::make_unique<Client>(server_->address());
+    client->send("GET /all HTTP/1.1\r\nHost: x\r\nAuthorization: sdk-7\r\n\r\n");
+    return client;
+  }
+
+  std::string folder_;
+  SystemClock clock_;
+  telemetry::Registry registry_;
+  std::unique_ptr<log::Log> log_;
+  std::unique_ptr<log::Appender> appender_;
+  std::unique_ptr<Environments> environments_;
+  std::unique_ptr<ServerSide> server_side_;
+  std::unique_ptr<http::Server> server_;
+};
+
+TEST_F(ServerSideTest, APollGivesTheFlagSetAndThenNotModified) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  const std::string first = get("/sdk/latest-all");
+  EXPECT_TRUE(first.starts_with("HTTP/1.1 200 ")) << first;
+  EXPECT_EQ(body_of(first), kTwoFlags);
+  EXPECT_EQ(field_of(first, "Content-Type"), "application/json");
+  EXPECT_EQ(field_of(first, "X-LD-EnvID"), "client-7");
+  EXPECT_EQ(field_of(first, "Vary"), "Authorization, Accept-Encoding");
+  const std::string etag = field_of(first, "ETag");
+  for (const std::string& tags : {etag, "W/" + etag, "\"x\", " + etag, std::string("*")}) {
+    const std::string again =
+        get("/sdk/latest-all", "Authorization: sdk-7\r\nIf-None-Match: " + tags + "\r\n");
+    EXPECT_TRUE(again.starts_with("HTTP/1.1 304 ")) << tags << again;
+    EXPECT_EQ(field_of(again, "ETag"), etag);
+    EXPECT_EQ(body_of(again), "");
+  }
+  append({change(flag(3, "a", 2))});
+  const std::string changed =
+      get("/sdk/latest-all", "Authorization: sdk-7\r\nIf-None-Match: " + etag + "\r\n");
+  EXPECT_TRUE(changed.starts_with("HTTP/1.1 200 ")) << changed;
+  EXPECT_NE(field_of(changed, "ETag"), etag);
+}
+
+TEST_F(ServerSideTest, APollIsCompressedOnlyForWhoTakesGzip) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  const std::string packed =
+      get("/sdk/latest-all", "Authorization: sdk-7\r\nAccept-Encoding: br, gzip;q=0.5\r\n");
+  EXPECT_EQ(field_of(packed, "Content-Encoding"), "gzip");
+  std::string inflated;
+  ASSERT_TRUE(http::inflate_gzip(body_of(packed), {}, inflated));
+  EXPECT_EQ(inflated, kTwoFlags);
+  const std::string plain =
+      get("/sdk/latest-all", "Authorization: sdk-7\r\nAccept-Encoding: gzip;q=0\r\n");
+  EXPECT_EQ(body_of(plain), kTwoFlags);
+  EXPECT_NE(field_of(plain, "ETag"), field_of(packed, "ETag")) << "other bytes, another strong tag";
+}
+
+TEST_F(ServerSideTest, OnlyAKeyThatIsKnownToBeUnknownIs401) {
+  start(std::chrono::milliseconds(20));
+  EXPECT_TRUE(get("/all").starts_with("HTTP/1.1 503 ")) << "nothing has been loaded";
+  EXPECT_TRUE(get("/all", "").starts_with("HTTP/1.1 401 ")) << "no key at all";
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  for (const char* fields : {"", "Authorization: sdk-8\r\n", "Authorization: Bearer sdk-7\r\n",
+                             "Authorization: client-7\r\n"}) {
+    EXPECT_TRUE(get("/all", fields).starts_with("HTTP/1.1 401 ")) << fields;
+    EXPECT_TRUE(get("/sdk/latest-all", fields).starts_with("HTTP/1.1 401 ")) << fields;
+  }
+  EXPECT_TRUE(
+      get("/sdk/latest-all", "Authorization: api_key sdk-7\r\n").starts_with("HTTP/1.1 200"));
+  appender_.reset();
+  std::filesystem::remove_all(folder_ + "/log");
+  start(std::chrono::milliseconds(20));
+  EXPECT_TRUE(get("/sdk/latest-all").starts_with("HTTP/1.1 200 ")) << "the last known state";
+  EXPECT_TRUE(get("/sdk/latest-all", "Authorization: sdk-8\r\n").starts_with("HTTP/1.1 503 "));
+}
+
+TEST_F(ServerSideTest, AStreamGivesAPutAndThenEveryChangeInOrder) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  const auto client = open_stream();
+  const std::string head = client->read_until("}}\n\n\r\n");
+  EXPECT_EQ(field_of(head, "Content-Type"), "text/event-stream; charset=utf-8");
+  EXPECT_EQ(field_of(head, "Cache-Control"), "no-cache");
+  EXPECT_EQ(field_of(head, "X-Accel-Buffering"), "no");
+  EXPECT_EQ(field_of(head, "Content-Encoding"), "");
+  EXPECT_NE(head.find(std::string("event: put\ndata: {\"path\":\"/\",\"data\":") + kTwoFlags),
+            std::string::npos);
+  proto::Item segment = flag(5, "s", 1);
+  segment.set_kind(proto::Item::SEGMENT);
+  append({change(flag(3, "a", 2)), change(deleted(flag(4, "a", 3))), change(segment)});
+  const std::string rest = client->read_until("\n\n\r\n", 3);
+  const std::size_t patch = rest.find("event: patch\ndata: {\"path\":\"/flags/a\"");
+  const std::size_t gone = rest.find("event: delete\ndata: {\"path\":\"/flags/a\",\"version\":3}");
+  const std::size_t last = rest.find("event: patch\ndata: {\"path\":\"/segments/s\"");
+  EXPECT_LT(patch, gone) << rest;
+  EXPECT_LT(gone, last) << rest;
+  EXPECT_NE(last, std::string::npos) << rest;
+}
+
+TEST_F(ServerSideTest, AStreamGetsAPutWhereChangesAreNotKnown) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  const auto client = open_stream();
+  client->read_until("}}\n\n\r\n");
+  append(copy(9, 7, {environment_item(1), flag(1, "z", 4)}, true));
+  EXPECT_NE(
+      client->read_until("}}\n\n\r\n").find(R"("data":{"flags":{"z":{"key":"z","version":4}})"),
+      std::string::npos);
+  appender_.reset();
+  std::filesystem::remove_all(folder_ + "/log");
+  append({change(environment_item(1)), change(flag(2, "y", 1))});
+  EXPECT_NE(
+      client->read_until("}}\n\n\r\n").find(R"("data":{"flags":{"y":{"key":"y","version":1}})"),
+      std::string::npos)
+      << "of another log, though its revision is lower";
+}
+
+TEST_F(ServerSideTest, AStreamEndsWithItsKeyAndWithItsEnvironment) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  const auto client = open_stream();
+  client->read_until("}}\n\n\r\n");
+  proto::Item other = environment_item(3);
+  proto::Environment document;
+  document.set_key("production");
+  auto* credential = document.add_credentials();
+  credential->set_kind(proto::Credential::SDK_KEY);
+  credential->set_sha256(sha256("sdk-new"));
+  other.set_version(2);
+  other.set_document(*environment::encode_environment(document));
+  append({change(other)});
+  EXPECT_EQ(client->read_all(), "0\r\n\r\n(closed)");
+  EXPECT_TRUE(get("/all").starts_with("HTTP/1.1 401 "));
+
+  Client second(server_->address());
+  second.send("GET /all HTTP/1.1\r\nHost: x\r\nAuthorization: sdk-new\r\n\r\n");
+  second.read_until("}}\n\n\r\n");
+  other.set_version(3);
+  other.set_revision(4);
+  append({change(deleted(other))});
+  EXPECT_EQ(second.read_all(), "0\r\n\r\n(closed)");
+}
+
+TEST_F(ServerSideTest, AnIdleStreamHasAHeartbeat) {
+  append({change(environment_item(1))});
+  start(std::chrono::milliseconds(60'000), std::chrono::milliseconds(10));
+  const auto client = open_stream();
+  client->read_until("}}\n\n\r\n");
+  EXPECT_EQ(client->read_until("2\r\n:\n\r\n", 2), "2\r\n:\n\r\n2\r\n:\n\r\n");
+}
+
+TEST_F(ServerSideTest, TheNewerProtocolIsToldToFallBack) {
+  start(std::chrono::milliseconds(20));
+  for (const char* target : {"/sdk/poll?basis=x", "/sdk/stream"}) {
+    const std::string answer = get(target);
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 404 ")) << answer;
+    EXPECT_EQ(field_of(answer, "X-LD-FD-Fallback"), "true");
+  }
+}
+
+}  // namespace
+}  // namespace flagstream::delivery
