@@ -171,14 +171,14 @@ void add_log(CLI::App& root, Common& common, Chosen& chosen) {
 
 // Options of the subcommands that talk to a running server.
 struct Client {
-  std::string server, token, data_folder = "flagstream-data";
+  ClientOptions options{.server = {}, .token = {}, .data_folder = "flagstream-data"};
   bool json = false;
   Place place;
 
   void add_to(CLI::App& command) {
-    command.add_option("--server", server, "address of the server (or FLAGSTREAM_SERVER)");
-    command.add_option("--token", token, "access token (or FLAGSTREAM_TOKEN)");
-    command.add_option("--data", data_folder,
+    command.add_option("--server", options.server, "address of the server (or FLAGSTREAM_SERVER)");
+    command.add_option("--token", options.token, "access token (or FLAGSTREAM_TOKEN)");
+    command.add_option("--data", options.data_folder,
                        "data folder of a server on this machine, whose token is used");
     command.add_flag("--json", json, "answer as JSON");
   }
@@ -186,9 +186,7 @@ struct Client {
     command.add_option("--project", place.project, "project key; none: the only one");
     command.add_option("--env", place.environment, "environment key")->capture_default_str();
   }
-  Transport transport() const {
-    return http_transport(server_of(server), token_of(token, data_folder));
-  }
+  Transport transport() const { return transport_to(options); }
   Console console() const { return {std::cout, std::cerr, json ? Output::Json : Output::Table}; }
 };
 

@@ -71,12 +71,13 @@ class Folded {
 Result<std::unique_ptr<lake::LakeStage>> open_lake(Surroundings& around) {
   const Config& config = around.config;
   FS_TRY(const lake::DuckDb* duckdb, lake::load_duckdb(""));
-  return lake::LakeStage::open(
-      {.folder = around.folder.lake() + "/events",
-       .commit_interval = config.commit_interval,
-       .commit_bytes = config.commit_bytes,
-       .on_gap = config.on_gap == "continue" ? lake::OnGap::Continue : lake::OnGap::Stop},
-      *duckdb, *around.log, around.files, around.clock, around.registry);
+  lake::LakeSettings settings;
+  settings.folder = around.folder.lake() + "/events";
+  settings.commit_interval = config.commit_interval;
+  settings.commit_bytes = config.commit_bytes;
+  settings.on_gap = config.on_gap == "continue" ? lake::OnGap::Continue : lake::OnGap::Stop;
+  return lake::LakeStage::open(std::move(settings), *duckdb, *around.log, around.files,
+                               around.clock, around.registry);
 }
 
 // What failed first, of several threads.

@@ -55,8 +55,8 @@ Cell cell_of(std::string_view text) {
 
 Cell cell_of(const json::Value& value) {
   Cell cell = value.is_string() ? cell_of(std::string_view(value.get_string()))
-              : value.is_null() ? cell_of("NULL")
-                                : cell_of(json::serialize(value));
+              : value.is_null() ? cell_of(std::string_view("NULL"))
+                                : cell_of(std::string_view(json::serialize(value)));
   cell.is_number = value.is_number();
   return cell;
 }
