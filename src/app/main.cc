@@ -140,6 +140,11 @@ void add_config(CLI::App& root, Common& common, Chosen& chosen) {
         const auto made = open_data_folder(io::posix_file_system(), folder.path);
         if (!made) return report(made.error());
       }
+      if (io::posix_file_system().exists(folder.catalog())) {
+        std::cerr << "flagstream: control keeps the flags of " << folder.path
+                  << "; change them there (flagstream flag --help)\n";
+        return kExitConflict;
+      }
       import->log_folder = folder.log();
       return config_import(*import, std::cout, std::cerr);
     };

@@ -22,7 +22,7 @@ Result<ControlPage> read_page(const io::File& file, std::size_t bytes_max) {
     if (auto page = decode_control_page(std::string_view(bytes).substr(0, got))) return *page;
     std::this_thread::yield();
   }
-  return fail(ErrorKind::Unavailable, "the topic has not been opened by its writer yet");
+  return fail(ErrorKind::NotFound, "the topic has not been opened by its writer yet");
 }
 
 }  // namespace

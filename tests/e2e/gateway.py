@@ -1,7 +1,9 @@
 """The gateway alone, with flags imported into its log: what serves while nothing else runs."""
 import json
+import signal
 
-from harness import ROOT, Server
+from harness import ROOT, Server, request, wait_until
+from roles import RoleProcess
 
 SHOP_FLAGS = ROOT / "examples/shop/flags.json"
 
@@ -14,11 +16,27 @@ class Gateway(Server):
     def __init__(self, **rest):
         super().__init__(demo=False, **rest)
         self.flags = json.loads(SHOP_FLAGS.read_text())
+        self.role = RoleProcess(self, "gateway")
 
     def start(self, seconds=30):
         self.import_flags("--sdk-key", self.sdk_key, "--mobile-key", self.mobile_key, "--client-side-id",
                           self.client_side_id)
-        super().start(seconds)
+        self.serve(seconds)
+
+    def serve(self, seconds=30, crash_point=None):
+        self.role.start(crash_point)
+        if not crash_point:
+            wait_until(self.answers, seconds, "the gateway serves")
+
+    def stop(self, seconds=20):
+        self.role.stop(signal.SIGTERM)
+        assert self.role.process.returncode == 0, self.role.process.returncode
+
+    def answers(self):
+        try:
+            return request("GET", self.url + "/readyz").status == 200
+        except OSError:
+            return False
 
     def import_flags(self, *keys):
         document = self.data.with_suffix(".json")
