@@ -8,6 +8,7 @@
 #include "app/config.h"
 #include "app/config_import.h"
 #include "app/data_folder.h"
+#include "app/evaluate.h"
 #include "app/log_cat.h"
 #include "app/serve.h"
 #include "app/sql_command.h"
@@ -320,6 +321,35 @@ void add_sql(CLI::App& root, Common& common, Chosen& chosen) {
   });
 }
 
+void add_evaluate(CLI::App& root, Chosen& chosen) {
+  CLI::App* command =
+      root.add_subcommand("evaluate", "what a flag serves to a context, without a server");
+  auto options = std::make_shared<EvaluateOptions>();
+  auto is_batch = std::make_shared<bool>(false);
+  CLI::Option* data = command->add_option("--data", options->data_file,
+                                          "file with {\"flags\":{...},\"segments\":{...}}");
+  CLI::Option* flag = command->add_option("--flag", options->flag, "the flag's key");
+  CLI::Option* context =
+      command->add_option("--context", options->context, "JSON of a context or a legacy user");
+  command
+      ->add_flag("--batch", *is_batch,
+                 "reads {\"flags\",\"segments\",\"flag\",\"context\"} from each line of the input "
+                 "and answers each with a line; without flags and segments those of --data")
+      ->excludes(flag, context);
+  command->callback([&chosen, options, is_batch, data, flag, context] {
+    if (!*is_batch) {
+      for (const CLI::Option* needed : {data, flag, context}) {
+        if (needed->count() == 0) throw CLI::RequiredError(needed->get_name());
+      }
+    }
+    chosen = [options, is_batch] {
+      if (!*is_batch) return evaluate(*options, std::cout, std::cerr);
+      std::ios::sync_with_stdio(false);
+      return evaluate_batch(options->data_file, std::cin, std::cout, std::cerr);
+    };
+  });
+}
+
 void add_keys(CLI::App& root, Client& client, Chosen& chosen) {
   CLI::App* command =
       add_client_command(root, "keys", "SDK key, mobile key and client-side id", client);
@@ -343,6 +373,7 @@ int run(int argc, char** argv) {
   add_flags(root, client, chosen);
   add_keys(root, client, chosen);
   add_sql(root, common, chosen);
+  add_evaluate(root, chosen);
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
