@@ -158,9 +158,13 @@ TEST_F(RunnerTest, FoldsPublishAfterInputAndBeforeACut) {
 TEST_F(RunnerTest, AStageBeginsWhenItsInputExists) {
   NumberingStage stage;
   const auto runner = start(stage);
+  ASSERT_EQ(runner->status().size(), 1u);
+  EXPECT_EQ(runner->status()[0].name, "numbering");
+  EXPECT_EQ(runner->status()[0].phase, StageStatus::Phase::Waiting);
   const auto in = folder_->input();
   StageFolder::append(*in, 0, {"a"});
   ASSERT_TRUE(stage.wait_for_folded(1));
+  EXPECT_EQ(runner->status()[0].phase, StageStatus::Phase::Folding);
   ASSERT_TRUE(runner->stop());
 }
 
@@ -178,6 +182,15 @@ TEST_F(RunnerTest, AnErrorOfAFoldStopsTheRunnerAtTheLastCheckpoint) {
   EXPECT_EQ(failure.error().kind, ErrorKind::InvalidArgument);
   EXPECT_EQ(failure.error().what, "stage numbering: a record of a newer release");
   EXPECT_EQ(stage.checkpoints(), 0u);
+}
+
+TEST_F(RunnerTest, AFailedStageSaysSo) {
+  const auto in = folder_->input();
+  StageFolder::append(*in, 0, {"error"});
+  NumberingStage stage;
+  const auto runner = start(stage);
+  EXPECT_FALSE(runner->wait());
+  EXPECT_EQ(runner->status()[0].phase, StageStatus::Phase::Failed);
 }
 
 TEST_F(RunnerTest, ACheckpointOfANewerReleaseIsRefused) {
