@@ -89,7 +89,7 @@ def events_in(payload):
 
 
 def evaluate(figures):
-    done = subprocess.run([str(BUILD / "evaluate_bench"), "--benchmark_format=json", "--benchmark_min_time=1"],
+    done = subprocess.run([str(BUILD / "bench_evaluate"), "--benchmark_format=json", "--benchmark_min_time=1"],
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     for run in json.loads(done.stdout)["benchmarks"]:

@@ -220,7 +220,7 @@ class LocalAppender final : public Appender {
   }
 
   const std::string topic_;
-  std::unique_ptr<TopicWriter> writer_;
+  std::unique_ptr<TopicWriter> writer_;  // the committer's, once it runs
   const std::size_t partitions_;
   const std::uint64_t segment_bytes_;
   const std::size_t queue_bytes_max_;
