@@ -106,9 +106,9 @@ TEST_F(Results, SmallerAndEqualPositionsAreRefused) {
   publish(*writer, 10, {evaluation(kTen, 0, 1, 5, 10)});
   publish(*writer, 8, {evaluation(kTen, 0, 1, 3, 8)});
   EXPECT_THAT(counts(*reader), ElementsAre(5));
+  EXPECT_EQ(*writer->published(kEventsLog, 0), 10u);
   publish(*writer, 10, {evaluation(kTen, 0, 1, 4, 10)});
   EXPECT_THAT(counts(*reader), ElementsAre(5));
-  EXPECT_EQ(*writer->published(kEventsLog, 0), 10u);
   publish(*writer, 11, {evaluation(kTen, 0, 1, 6, 11)});
   EXPECT_THAT(counts(*reader), ElementsAre(6));
   EXPECT_EQ(*writer->published(kEventsLog, 0), 11u);
@@ -278,6 +278,12 @@ TEST_F(Results, ReadersSeeTheCurrentGenerationAlone) {
   EXPECT_THAT(counts(*reader), ElementsAre(5));
   ASSERT_TRUE(second->make_current());
   EXPECT_THAT(counts(*reader), ElementsAre(8));
+}
+
+TEST_F(Results, ANewFileShowsTheGenerationOfItsFirstWriter) {
+  publish(*writer(3), 1, {evaluation(kTen, 0, 1, 5, 1)});
+  publish(*writer(4), 1, {evaluation(kTen, 0, 1, 8, 1)});
+  EXPECT_THAT(counts(*reader()), ElementsAre(5));
 }
 
 TEST_F(Results, ChangeCounterMovesWithEveryPublicationOnly) {
