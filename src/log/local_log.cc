@@ -61,6 +61,7 @@ class LocalAppender final : public Appender {
                 const Clock& clock, telemetry::Registry& registry)
       : topic_(std::move(topic)),
         writer_(std::move(writer)),
+        partitions_(writer_->page().partitions.size()),
         segment_bytes_(settings.segment_bytes),
         queue_bytes_max_(queue_bytes_max),
         files_(files),
@@ -89,7 +90,7 @@ class LocalAppender final : public Appender {
     const std::size_t size = batch.size();
     if (size > kBatchBytesMax)
       return done(fail(ErrorKind::TooLarge, "a batch is larger than 64 MiB"));
-    if (partition >= writer_->page().partitions.size())
+    if (partition >= partitions_)
       return done(fail(ErrorKind::InvalidArgument, "the topic has no such partition"));
     if (batch.count() == 0)
       return done(fail(ErrorKind::InvalidArgument, "a batch without records"));
@@ -219,7 +220,8 @@ class LocalAppender final : public Appender {
   }
 
   const std::string topic_;
-  std::unique_ptr<TopicWriter> writer_;
+  std::unique_ptr<TopicWriter> writer_;  // the committer's, once it runs
+  const std::size_t partitions_;
   const std::uint64_t segment_bytes_;
   const std::size_t queue_bytes_max_;
   io::FileSystem& files_;

@@ -1,6 +1,7 @@
 // What a stage counts.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "telemetry/metrics.h"
@@ -23,6 +24,7 @@ struct Probe {
   telemetry::Gauge dirty_bytes;
   telemetry::Gauge has_failed;
   telemetry::Histogram checkpoint_seconds;
+  std::atomic<int> folding_workers{0};  // that have opened their partitions
 };
 
 }  // namespace flagstream::pipeline

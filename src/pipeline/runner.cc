@@ -47,6 +47,7 @@ class Runner::Running {
   void begin(const std::vector<Stage*>& stages) {
     for (Stage* stage : stages) {
       probes_.push_back(std::make_unique<Probe>(registry_, stage->name()));
+      names_.push_back(stage->name());
       threads_.emplace_back([this, stage, probe = probes_.back().get()] { run(*stage, *probe); });
     }
   }
@@ -55,6 +56,20 @@ class Runner::Running {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return ending_.load() != Ending::None; });
     return outcome();
+  }
+
+  std::vector<StageStatus> status() const {
+    std::vector<StageStatus> all;
+    for (std::size_t i = 0; i < probes_.size(); ++i) {
+      const Probe& probe = *probes_[i];
+      auto phase = StageStatus::Phase::Waiting;
+      if (probe.folding_workers.load() > 0) phase = StageStatus::Phase::Folding;
+      if (probe.has_failed.value() > 0) phase = StageStatus::Phase::Failed;
+      all.push_back({.name = names_[i],
+                     .phase = phase,
+                     .lag_records = static_cast<std::uint64_t>(probe.lag_records.value())});
+    }
+    return all;
   }
 
   Result<void> end(Ending how) {
@@ -144,6 +159,7 @@ class Runner::Running {
     const CrashHandling crash_handling;
     auto worker = Worker::open({settings_, stage_run, log_, clock_}, index);
     if (!worker) return fail_with(stage_run.stage, stage_run.probe, std::move(worker).error());
+    stage_run.probe.folding_workers.fetch_add(1);
     if (auto done = (*worker)->work(ending_); !done)
       fail_with(stage_run.stage, stage_run.probe, std::move(done).error());
   }
@@ -153,6 +169,7 @@ class Runner::Running {
   const Clock& clock_;
   telemetry::Registry& registry_;
   std::vector<std::unique_ptr<Probe>> probes_;
+  std::vector<std::string> names_;  // of the probes
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -175,6 +192,7 @@ Result<std::unique_ptr<Runner>> Runner::start(RunnerSettings settings, std::vect
   return std::unique_ptr<Runner>(new Runner(std::move(running)));
 }
 
+std::vector<StageStatus> Runner::status() const { return running_->status(); }
 Result<void> Runner::wait() { return running_->wait(); }
 Result<void> Runner::stop() { return running_->end(Ending::Checkpoint); }
 void Runner::abandon() { static_cast<void>(running_->end(Ending::Abandon)); }

@@ -45,6 +45,13 @@ struct RunnerSettings {
   OnGap on_gap = OnGap::Stop;
 };
 
+struct StageStatus {
+  enum class Phase { Waiting, Folding, Failed };  // for its input; its partitions; see wait()
+  std::string name;
+  Phase phase = Phase::Waiting;
+  std::uint64_t lag_records = 0;  // as last told, about every publish interval
+};
+
 class Runner {
  public:
   // Returns at once: a stage begins when its input topic exists.  InvalidArgument: the stages or
@@ -59,6 +66,8 @@ class Runner {
 
   // Waits until a stage has failed or stop() was called; the first failure.  Any thread.
   Result<void> wait();
+  // Any thread.
+  std::vector<StageStatus> status() const;
   // Cuts a last checkpoint of every stage that has not failed and joins; the first failure, be it
   // an earlier one.  Any thread.
   Result<void> stop();

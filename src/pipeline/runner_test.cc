@@ -158,9 +158,13 @@ TEST_F(RunnerTest, FoldsPublishAfterInputAndBeforeACut) {
 TEST_F(RunnerTest, AStageBeginsWhenItsInputExists) {
   NumberingStage stage;
   const auto runner = start(stage);
+  ASSERT_EQ(runner->status().size(), 1u);
+  EXPECT_EQ(runner->status()[0].name, "numbering");
+  EXPECT_EQ(runner->status()[0].phase, StageStatus::Phase::Waiting);
   const auto in = folder_->input();
   StageFolder::append(*in, 0, {"a"});
   ASSERT_TRUE(stage.wait_for_folded(1));
+  EXPECT_EQ(runner->status()[0].phase, StageStatus::Phase::Folding);
   ASSERT_TRUE(runner->stop());
 }
 
@@ -178,6 +182,15 @@ TEST_F(RunnerTest, AnErrorOfAFoldStopsTheRunnerAtTheLastCheckpoint) {
   EXPECT_EQ(failure.error().kind, ErrorKind::InvalidArgument);
   EXPECT_EQ(failure.error().what, "stage numbering: a record of a newer release");
   EXPECT_EQ(stage.checkpoints(), 0u);
+}
+
+TEST_F(RunnerTest, AFailedStageSaysSo) {
+  const auto in = folder_->input();
+  StageFolder::append(*in, 0, {"error"});
+  NumberingStage stage;
+  const auto runner = start(stage);
+  EXPECT_FALSE(runner->wait());
+  EXPECT_EQ(runner->status()[0].phase, StageStatus::Phase::Failed);
 }
 
 TEST_F(RunnerTest, ACheckpointOfANewerReleaseIsRefused) {
@@ -296,6 +309,56 @@ TEST_F(RunnerTest, TicksAreFoldedButMakeNoCheckpointOfTheirOwn) {
   EXPECT_EQ(stage.checkpoints(), 0u);
   ASSERT_TRUE(runner->stop());
   EXPECT_EQ(stage.checkpoints(), 1u) << "the last cut holds how far the stage has read";
+}
+
+// A log whose topics cannot be read for a while, as when their writer starts.
+class MomentarilyUnreadable final : public log::Log {
+ public:
+  explicit MomentarilyUnreadable(log::Log& log) : log_(log) {}
+  Result<std::unique_ptr<log::Appender>> open_appender(const std::string& topic,
+                                                       const log::TopicOptions& options) override {
+    return log_.open_appender(topic, options);
+  }
+  Result<std::unique_ptr<log::Reader>> open_reader(const std::string& topic, Id128 log_id,
+                                                   std::span<const log::Start> starts) override {
+    FS_TRY(auto reader, log_.open_reader(topic, log_id, starts));
+    return std::make_unique<UnreadableTwice>(std::move(reader));
+  }
+  Result<log::TopicInfo> info(const std::string& topic) override { return log_.info(topic); }
+  Result<log::Offset> position_at(const std::string& topic, log::Partition partition,
+                                  MicrosUtc time) override {
+    return log_.position_at(topic, partition, time);
+  }
+
+ private:
+  class UnreadableTwice final : public log::Reader {
+   public:
+    explicit UnreadableTwice(std::unique_ptr<log::Reader> reader) : reader_(std::move(reader)) {}
+    Result<log::Fetched> next(std::size_t bytes_max, std::chrono::milliseconds deadline) override {
+      if (failures_++ < 2) return fail(ErrorKind::Unavailable, "the writer has not opened it yet");
+      return reader_->next(bytes_max, deadline);
+    }
+    void skip_to(log::Partition partition, log::Offset offset) override {
+      reader_->skip_to(partition, offset);
+    }
+    void wake() override { reader_->wake(); }
+
+   private:
+    std::unique_ptr<log::Reader> reader_;
+    int failures_ = 0;
+  };
+  log::Log& log_;
+};
+
+TEST_F(RunnerTest, ATopicThatCannotBeReadForAMomentIsWaitedFor) {
+  const auto in = folder_->input();
+  StageFolder::append(*in, 0, {"a"});
+  MomentarilyUnreadable log(folder_->log());
+  NumberingStage stage;
+  const auto runner =
+      Runner::start(folder_->settings(), {&stage}, log, clock_, folder_->registry());
+  ASSERT_TRUE(stage.wait_for_folded(1));
+  ASSERT_TRUE((*runner)->stop());
 }
 
 TEST_F(RunnerTest, SettingsThatMakeNoSenseAreRefused) {

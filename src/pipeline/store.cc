@@ -51,6 +51,7 @@ rocksdb::Options options_of(std::size_t prefix_bytes) {
   options.allow_fallocate = false;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
+  options.max_file_opening_threads = 1;  // stores are small: threads would cost more than they save
   options.keep_log_file_num = 2;
   options.max_log_file_size = kInfoLogBytes;
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;

@@ -1,6 +1,7 @@
 #include "pipeline/worker.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "base/assert.h"
@@ -12,6 +13,7 @@ namespace {
 constexpr std::size_t kFetchBytes = 1u << 20;
 constexpr std::chrono::milliseconds kPatience{20};
 constexpr std::chrono::milliseconds kPatienceHeldBack{1};
+constexpr std::chrono::microseconds kUnreadablePatience = std::chrono::seconds(30);
 
 // A partition in which only time passes has a checkpoint with each so many of the others.
 constexpr std::uint32_t kCutsPerIdleCut = 30;
@@ -23,7 +25,8 @@ Worker::Worker(const With& with, std::uint32_t index)
       index_(index),
       sinks_(share(with.settings.output_bytes_in_flight_max)),
       published_(with.clock.monotonic()),
-      cut_(published_) {}
+      cut_(published_),
+      fetched_(published_) {}
 
 Worker::~Worker() {
   with_.run.probe.lag_records.add(-lag_told_);
@@ -58,8 +61,7 @@ Result<void> Worker::open_partitions(const log::TopicInfo& info) {
 
 Result<void> Worker::work(const std::atomic<Ending>& ending) {
   while (ending.load() == Ending::None) {
-    FS_TRY(const log::Fetched fetched,
-           reader_->next(kFetchBytes, is_held_back_ ? kPatienceHeldBack : kPatience));
+    FS_TRY(const log::Fetched fetched, fetch());
     FS_TRY(take(fetched));
     flush(false);
     FS_TRY(sinks_.wait_for_room(share(with_.settings.output_bytes_in_flight_max)));
@@ -67,6 +69,19 @@ Result<void> Worker::work(const std::atomic<Ending>& ending) {
   }
   if (ending.load() == Ending::Checkpoint) FS_TRY(cut(true));
   return {};
+}
+
+// A topic whose writer is just starting or stopping may be unreadable for a while.
+Result<log::Fetched> Worker::fetch() {
+  auto fetched = reader_->next(kFetchBytes, is_held_back_ ? kPatienceHeldBack : kPatience);
+  const std::int64_t now = with_.clock.monotonic();
+  if (fetched || fetched.error().kind != ErrorKind::Unavailable) {
+    fetched_ = now;
+    return fetched;
+  }
+  if (now - fetched_ > kUnreadablePatience.count()) return fetched;
+  std::this_thread::sleep_for(kPatience);
+  return log::Fetched{};
 }
 
 Result<void> Worker::take(const log::Fetched& fetched) {
@@ -136,7 +151,7 @@ Result<void> Worker::tend() {
   if (now - published_ >= with_.settings.publish_interval.count()) {
     published_ = now;
     if (std::exchange(has_input_, false)) FS_TRY(publish());
-    FS_TRY(tell_lag());
+    tell_lag();
   }
   if (!is_cut_due(now)) return {};
   const bool with_idle = ++cuts_without_idle_ >= kCutsPerIdleCut;
@@ -150,18 +165,19 @@ Result<void> Worker::publish() {
   return {};
 }
 
-Result<void> Worker::tell_lag() {
-  FS_TRY(const log::TopicInfo info, with_.log.info(with_.run.stage.input()));
+// What cannot be told now is told later.
+void Worker::tell_lag() {
+  const auto info = with_.log.info(with_.run.stage.input());
+  if (!info) return;
   double lag = 0;
   double dirty = 0;
   for (const auto& each : partitions_) {
-    const log::Offset end = info.partitions.at(each->partition()).data_end;
+    const log::Offset end = info->partitions.at(each->partition()).data_end;
     if (end > each->next()) lag += static_cast<double>(end - each->next());
     dirty += static_cast<double>(each->dirty_bytes());
   }
   with_.run.probe.lag_records.add(lag - std::exchange(lag_told_, lag));
   with_.run.probe.dirty_bytes.add(dirty - std::exchange(dirty_told_, dirty));
-  return {};
 }
 
 bool Worker::is_cut_due(std::int64_t now) const {

@@ -42,13 +42,14 @@ class Worker {
   Worker(const With& with, std::uint32_t index);
   Result<void> open_partitions(const log::TopicInfo& info);
 
+  Result<log::Fetched> fetch();
   Result<void> take(const log::Fetched& fetched);
   Result<void> step_over(const log::Fetched& fetched);
   PartitionRun& partition(log::Partition number);
   void flush(bool all);
   Result<void> tend();
   Result<void> publish();
-  Result<void> tell_lag();
+  void tell_lag();
   bool is_cut_due(std::int64_t now) const;
   // Checkpoints of all partitions with news; without `with_idle`, of those where more than time has
   // passed.
@@ -65,6 +66,7 @@ class Worker {
   std::uint64_t input_bytes_ = 0;  // since the last cut
   std::int64_t published_ = 0;     // monotonic time
   std::int64_t cut_ = 0;
+  std::int64_t fetched_ = 0;  // when the topic could last be read
   std::uint32_t cuts_without_idle_ = 0;
   double lag_told_ = 0;
   double dirty_told_ = 0;
