@@ -208,6 +208,17 @@ TEST_F(Analytics, RecordsThatWereTakenBeforeAreDroppedAndCounted) {
   EXPECT_THAT(registry.scrape(), HasSubstr("records_total{result=\"counted\"} 2"));
 }
 
+TEST_F(Analytics, WhatWasTakenIsRememberedAcrossARestart) {
+  auto& to = partition();
+  const proto::Event event = make.summary(kTen, "flag", 0, 1, 1);
+  to.take(event);
+  to.checkpoint();
+  to.crash();
+  to.take(event);
+  to.publish();
+  EXPECT_THAT(points("flag"), ElementsAre("0 0 1 1"));
+}
+
 TEST_F(Analytics, TicksAndUnknownKindsChangeNothing) {
   auto& to = partition();
   to.take_record(events::tick_record());

@@ -48,10 +48,11 @@ constexpr std::array<TableLayout, kTables> kLayouts = {{
 }};
 
 constexpr std::array<std::string_view, 1> kMigrations = {R"sql(
+PRAGMA application_id = 0x46535253;
+
 CREATE TABLE generations(
   only INTEGER PRIMARY KEY CHECK (only = 1),
   current INTEGER NOT NULL);
-INSERT INTO generations VALUES (1, 1);
 
 CREATE TABLE published(
   generation INTEGER NOT NULL, log_id BLOB NOT NULL, partition INTEGER NOT NULL,

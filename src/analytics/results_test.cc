@@ -1,4 +1,6 @@
 // The results database: what the writer accepts, and how the reader merges.
+#include <csignal>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -9,6 +11,7 @@
 #include "analytics/results_reader.h"
 #include "analytics/results_writer.h"
 #include "analytics/test_results.h"
+#include "io/crash_point.h"
 
 namespace flagstream::analytics {
 namespace {
@@ -106,9 +109,9 @@ TEST_F(Results, SmallerAndEqualPositionsAreRefused) {
   publish(*writer, 10, {evaluation(kTen, 0, 1, 5, 10)});
   publish(*writer, 8, {evaluation(kTen, 0, 1, 3, 8)});
   EXPECT_THAT(counts(*reader), ElementsAre(5));
+  EXPECT_EQ(*writer->published(kEventsLog, 0), 10u);
   publish(*writer, 10, {evaluation(kTen, 0, 1, 4, 10)});
   EXPECT_THAT(counts(*reader), ElementsAre(5));
-  EXPECT_EQ(*writer->published(kEventsLog, 0), 10u);
   publish(*writer, 11, {evaluation(kTen, 0, 1, 6, 11)});
   EXPECT_THAT(counts(*reader), ElementsAre(6));
   EXPECT_EQ(*writer->published(kEventsLog, 0), 11u);
@@ -280,6 +283,12 @@ TEST_F(Results, ReadersSeeTheCurrentGenerationAlone) {
   EXPECT_THAT(counts(*reader), ElementsAre(8));
 }
 
+TEST_F(Results, ANewFileShowsTheGenerationOfItsFirstWriter) {
+  publish(*writer(3), 1, {evaluation(kTen, 0, 1, 5, 1)});
+  publish(*writer(4), 1, {evaluation(kTen, 0, 1, 8, 1)});
+  EXPECT_THAT(counts(*reader()), ElementsAre(5));
+}
+
 TEST_F(Results, ChangeCounterMovesWithEveryPublicationOnly) {
   auto writer = this->writer();
   auto reader = this->reader();
@@ -337,6 +346,37 @@ TEST_F(Results, FileOfANewerReleaseIsRefusedByBoth) {
   ASSERT_TRUE(database->exec("PRAGMA user_version = 99"));
   EXPECT_EQ(ResultsReader::open(path()).error().kind, ErrorKind::Conflict);
   EXPECT_EQ(ResultsWriter::open(path(), 1, registry_).error().kind, ErrorKind::Conflict);
+}
+
+// In a process of its own: the first publication survives, the second meets the crash point.
+void publish_twice_and_crash(const std::string& path, const std::string& point) {
+  telemetry::Registry registry;
+  auto writer = ResultsWriter::open(path, 1, registry);
+  if (!writer) return;
+  ::setenv("FLAGSTREAM_CRASH_POINTS", (point + ":2").c_str(), 1);
+  io::arm_crash_points_from_environment();
+  for (const log::Offset position : {1, 2}) {
+    const std::vector<ResultRow> rows = {
+        evaluation(kTen, 0, 1, static_cast<std::int64_t>(position), position)};
+    (void)(*writer)->publish(
+        {.log_id = kEventsLog, .partition = 0, .position = position, .rows = rows});
+  }
+}
+
+TEST_F(Results, CrashBeforeAWriteLosesThatPublicationOnly) {
+  GTEST_FLAG_SET(death_test_style, "fast");  // by fork: the same folder
+  EXPECT_EXIT(publish_twice_and_crash(path(), "analytics.before_results_write"),
+              ::testing::KilledBySignal(SIGKILL), "");
+  EXPECT_THAT(counts(*reader()), ElementsAre(1));
+  EXPECT_EQ(*writer()->published(kEventsLog, 0), 1u);
+}
+
+TEST_F(Results, CrashAfterAWriteLosesNothing) {
+  GTEST_FLAG_SET(death_test_style, "fast");  // by fork: the same folder
+  EXPECT_EXIT(publish_twice_and_crash(path(), "analytics.after_results_write"),
+              ::testing::KilledBySignal(SIGKILL), "");
+  EXPECT_THAT(counts(*reader()), ElementsAre(2));
+  EXPECT_EQ(*writer()->published(kEventsLog, 0), 2u);
 }
 
 // Every publication is whole or not there: the two flags are always equal.

@@ -93,7 +93,10 @@ Result<void> ResultsWriter::prepare() {
                                            "SET position = excluded.position "
                                            "WHERE excluded.position > published.position"));
   note_published_ = std::move(statement);
-  return {};
+  // Readers of a new file see what its first writer makes.
+  FS_TRY(auto first, database_.prepare("INSERT OR IGNORE INTO generations VALUES (1, ?)"));
+  first.bind(1, generation_);
+  return first.run();
 }
 
 Result<void> ResultsWriter::publish(const Publication& publication) {
