@@ -43,6 +43,26 @@ Result<std::string> Access::create_token(std::string_view name, Role role) {
   return token;
 }
 
+Result<std::vector<Access::Token>> Access::tokens() {
+  FS_TRY(auto read, database_.prepare("SELECT id, name, role, created_ms FROM access_tokens "
+                                      "ORDER BY created_ms, id"));
+  std::vector<Token> all;
+  for (;;) {
+    FS_TRY(const bool row, read.step());
+    if (!row) return all;
+    const auto role = parse_role(read.text(2));
+    if (!role) continue;  // made by a later release, and of no use to this one
+    all.push_back({std::string(read.text(0)), std::string(read.text(1)), *role, read.integer(3)});
+  }
+}
+
+Result<void> Access::remove_token(std::string_view id) {
+  FS_TRY(auto remove, database_.prepare("DELETE FROM access_tokens WHERE id = ?1"));
+  FS_TRY(remove.bind(1, id).run());
+  if (database_.changes() == 0) return fail(ErrorKind::NotFound, "there is no such token");
+  return {};
+}
+
 Result<void> Access::remove_tokens(std::string_view name) {
   FS_TRY(auto remove, database_.prepare("DELETE FROM access_tokens WHERE name = ?1"));
   return remove.bind(1, name).run();

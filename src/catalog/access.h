@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -32,6 +33,16 @@ class Access {
 
   // A new `api-<uuid>`.
   Result<std::string> create_token(std::string_view name, Role role);
+  struct Token {
+    std::string id;
+    std::string name;
+    Role role = Role::Reader;
+    std::int64_t created_ms = 0;
+  };
+  // By age.
+  Result<std::vector<Token>> tokens();
+  // NotFound if there is none of that id.
+  Result<void> remove_token(std::string_view id);
   // Removes tokens of that name.
   Result<void> remove_tokens(std::string_view name);
   // Whose token it is; nullopt if it is nobody's.

@@ -289,6 +289,32 @@ TEST_F(PublisherTest, ACopyFollowsWhenTheChangesOutgrowTheLastOne) {
   EXPECT_EQ(publisher_->published().size(), 2u);
 }
 
+TEST_F(PublisherTest, ACopyKeepsTheTombstonesOfEnvironmentsThatAreGone) {
+  ASSERT_TRUE(publisher_->publish());
+  kill();
+  for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(path() + suffix);
+  for (int starts = 0; starts < 2; ++starts) {
+    start({.copy_after_bytes = 1});
+    std::map<std::uint64_t, std::uint64_t> revisions;
+    std::set<std::uint64_t> deleted;
+    for (const auto& record : log_.decoded()) {
+      if (record.has_copy_begin()) {
+        revisions.clear();
+        for (const auto& each : record.copy_begin().revisions())
+          revisions[each.environment_id()] = each.revision();
+      }
+      if (record.item().has_copy_id() && record.item().deleted()) {
+        deleted.insert(record.item().environment_id());
+        EXPECT_EQ(record.item().revision(), revisions[record.item().environment_id()]);
+        EXPECT_EQ(record.item().version(), 2);
+      }
+    }
+    EXPECT_EQ(revisions, (std::map<std::uint64_t, std::uint64_t>{{1, 2}, {2, 2}}));
+    EXPECT_EQ(deleted, (std::set<std::uint64_t>{1, 2}));
+    kill();
+  }
+}
+
 TEST_F(PublisherTest, ACopyWithoutItsEndIsIgnored) {
   create("a");
   ASSERT_TRUE(publisher_->publish());

@@ -16,6 +16,7 @@ using catalog::ObjectText;
 using catalog::Role;
 
 constexpr std::size_t kPageDefault = 20;
+constexpr std::size_t kTokensDefault = 25;
 
 catalog::Actor actor_of(const catalog::Identity& identity) { return {identity.name}; }
 
@@ -48,6 +49,9 @@ std::span<const Api::Route> Api::routes() {
             &Api::create_environment},
       Route{"GET", "/api/v2/projects/{project}/environments/{environment}", Role::Reader,
             &Api::show_environment},
+      Route{"GET", "/api/v2/tokens", Role::Admin, &Api::list_tokens},
+      Route{"POST", "/api/v2/tokens", Role::Admin, &Api::create_token},
+      Route{"DELETE", "/api/v2/tokens/{id}", Role::Admin, &Api::delete_token},
       Route{"GET", "/api/v2/flags/{project}", Role::Reader, &Api::list_flags},
       Route{"POST", "/api/v2/flags/{project}", Role::Writer, &Api::create_flag},
       Route{"GET", "/api/v2/flags/{project}/{flag}", Role::Reader, &Api::show_flag},
@@ -186,6 +190,34 @@ Result<http::Response> Api::delete_flag(const Call& call) {
   FS_TRY(catalog_.delete_flag(call.request.captures[0], call.request.captures[1],
                               actor_of(call.identity)));
   changed_();
+  http::Response response;
+  response.status = 204;
+  return response;
+}
+
+Result<http::Response> Api::list_tokens(const Call& call) {
+  FS_TRY(const Page page, read_page(call.request, kTokensDefault));
+  FS_TRY(const auto tokens, catalog_.access().tokens());
+  return http::json_response(200, page_of(tokens, page, [](const catalog::Access::Token& each) {
+                               return token_shape(each, "");
+                             }));
+}
+
+Result<http::Response> Api::create_token(const Call& call) {
+  FS_TRY(const NewToken wanted, read_new_token(call.request.body));
+  catalog::Access access = catalog_.access();
+  FS_TRY(const std::string secret, access.create_token(wanted.name, wanted.role));
+  FS_TRY(const auto made, access.find_token(secret));
+  FS_TRY(const auto tokens, access.tokens());
+  const auto found = std::find_if(tokens.begin(), tokens.end(), [&](const auto& each) {
+    return made && each.id == made->token_id;
+  });
+  if (found == tokens.end()) return fail(ErrorKind::Conflict, "the token was removed at once");
+  return http::json_response(201, token_shape(*found, secret));
+}
+
+Result<http::Response> Api::delete_token(const Call& call) {
+  FS_TRY(catalog_.access().remove_token(call.request.captures[0]));
   http::Response response;
   response.status = 204;
   return response;

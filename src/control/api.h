@@ -53,6 +53,9 @@ class Api {
   Result<http::Response> show_flag(const Call& call);
   Result<http::Response> patch_flag(const Call& call);
   Result<http::Response> delete_flag(const Call& call);
+  Result<http::Response> list_tokens(const Call& call);
+  Result<http::Response> create_token(const Call& call);
+  Result<http::Response> delete_token(const Call& call);
 
   catalog::Catalog& catalog_;
   std::function<void()> changed_;

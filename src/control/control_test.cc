@@ -149,6 +149,37 @@ TEST_F(ApiTest, OnlyTokensOfTheRightRoleOpenIt) {
   EXPECT_EQ(as(Writer, "POST", "/api/internal/setup-link").status, 403);
 }
 
+TEST_F(ApiTest, TokensAreMadeShownOnceAndRemoved) {
+  const Answer made = api("POST", "/api/v2/tokens", R"({"name":"ci","role":"reader"})");
+  ASSERT_EQ(made.status, 201) << made.body;
+  const std::string secret(made.json().at("token").as_string());
+  const std::string fields = "Authorization: " + secret + "\r\n";
+  EXPECT_EQ(send("GET", "/api/v2/projects", fields).status, 200);
+  EXPECT_EQ(send("GET", "/api/v2/tokens", fields).status, 403);
+  const Answer listed = api("GET", "/api/v2/tokens");
+  EXPECT_EQ(listed.json().at("totalCount").as_int64(), 2) << "and the one of this machine";
+  EXPECT_EQ(listed.body.find("api-"), std::string::npos);
+  const std::string id(made.json().at("_id").as_string());
+  EXPECT_EQ(api("DELETE", "/api/v2/tokens/" + id).status, 204);
+  EXPECT_EQ(api("DELETE", "/api/v2/tokens/" + id).status, 404);
+  EXPECT_EQ(send("GET", "/api/v2/projects", fields).status, 401);
+  EXPECT_EQ(api("POST", "/api/v2/tokens", R"({"name":"ci","role":"owner"})").status, 400);
+}
+
+TEST_F(ApiTest, EnvironmentsOfFlagsAreChosenByRepeatedOrListedKeys) {
+  ASSERT_EQ(api("POST", "/api/v2/flags/shop", R"({"key":"a","name":"A"})").status, 201);
+  const auto shown = [&](const std::string& query) {
+    const auto item = api("GET", "/api/v2/flags/shop" + query).json().at("items").at(0);
+    const auto* environments = item.as_object().if_contains("environments");
+    return environments == nullptr ? 0 : environments->as_object().size();
+  };
+  EXPECT_EQ(shown(""), 0u);
+  EXPECT_EQ(shown("?env=test"), 1u);
+  EXPECT_EQ(shown("?env=test&env=production"), 2u);
+  EXPECT_EQ(shown("?env=test%2Cproduction"), 2u);
+  EXPECT_EQ(shown("?env=moon"), 0u);
+}
+
 TEST_F(ApiTest, BadInputIsRefusedInTheOneErrorShape) {
   const auto expect_refused = [&](int status, const Answer& answer) {
     EXPECT_EQ(answer.status, status) << answer.body;

@@ -4,6 +4,8 @@
 #include <charconv>
 
 #include "catalog/json_fields.h"
+#include "catalog/limits.h"
+#include "http/request_parser.h"
 #include "json/json.h"
 
 namespace flagstream::control {
@@ -66,15 +68,18 @@ Result<std::optional<std::size_t>> number_of(const http::Request& request, std::
   return number;
 }
 
-std::size_t parameters_named(std::string_view query, std::string_view name) {
-  std::size_t count = 0;
-  for (std::size_t at = 0; at <= query.size();) {
-    const std::size_t end = std::min(query.find('&', at), query.size());
-    const std::string_view parameter = query.substr(at, end - at);
-    count += parameter.substr(0, parameter.find('=')) == name ? 1 : 0;
-    at = end + 1;
+// Every value of that parameter, percent-decoded; what cannot be decoded is no value.
+std::vector<std::string> values_of(std::string_view query, std::string_view name) {
+  std::vector<std::string> values;
+  while (!query.empty()) {
+    const std::string_view parameter = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), parameter.size() + 1));
+    const std::size_t equals = parameter.find('=');
+    if (equals == std::string_view::npos || parameter.substr(0, equals) != name) continue;
+    auto value = http::percent_decode(parameter.substr(equals + 1), http::PlusMeans::Space);
+    if (value) values.push_back(*std::move(value));
   }
-  return count;
+  return values;
 }
 
 }  // namespace
@@ -135,6 +140,16 @@ Result<catalog::NewFlag> read_new_flag(std::string_view body) {
   return wanted;
 }
 
+Result<NewToken> read_new_token(std::string_view body) {
+  FS_TRY(const json::Object object, parse_object(body));
+  FS_TRY(std::string name, required_text(object, "name"));
+  FS_TRY(catalog::check_name("a token", name));
+  FS_TRY(const std::string role_name, required_text(object, "role"));
+  const auto role = catalog::parse_role(role_name);
+  if (!role) return fail(ErrorKind::InvalidArgument, "role must be admin, writer or reader");
+  return NewToken{std::move(name), *role};
+}
+
 Result<Page> read_page(const http::Request& request, std::size_t limit_default) {
   FS_TRY(const auto limit, number_of(request, "limit"));
   FS_TRY(const auto offset, number_of(request, "offset"));
@@ -149,19 +164,17 @@ FlagView read_flag_view(const http::Request& request) {
   FlagView view;
   view.with_targeting =
       request.query_value("summary") == "0" || request.query_value("summary") == "false";
+  view.with_environments = false;
   for (const std::string_view name : {"env", "filterEnv"}) {
-    const auto value = request.query_value(name);
-    // Of a parameter that is repeated only the first is at hand: then all environments are shown,
-    // which is more than was asked for and never less.
-    if (!value || parameters_named(request.query, name) > 1) continue;
-    for (std::size_t at = 0; at <= value->size();) {
-      const std::size_t end = std::min(value->find(',', at), value->size());
-      if (end > at) view.environment_keys.push_back(value->substr(at, end - at));
-      at = end + 1;
+    for (const std::string& value : values_of(request.query, name)) {
+      view.with_environments = true;
+      for (std::size_t at = 0; at <= value.size();) {
+        const std::size_t end = std::min(value.find(',', at), value.size());
+        if (end > at) view.environment_keys.push_back(value.substr(at, end - at));
+        at = end + 1;
+      }
     }
   }
-  view.with_environments =
-      parameters_named(request.query, "env") + parameters_named(request.query, "filterEnv") > 0;
   return view;
 }
 

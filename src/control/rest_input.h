@@ -1,6 +1,7 @@
 // The bodies and queries of the REST API, read into what the catalog takes.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
@@ -14,6 +15,12 @@ namespace flagstream::control {
 Result<catalog::NewProject> read_new_project(std::string_view body);
 Result<catalog::NewEnvironment> read_new_environment(std::string_view body);
 Result<catalog::NewFlag> read_new_flag(std::string_view body);
+
+struct NewToken {
+  std::string name;
+  catalog::Role role = catalog::Role::Reader;
+};
+Result<NewToken> read_new_token(std::string_view body);
 
 // limit (at least 1, at most kPageMax) and offset, with `limit_default` where there is none.
 Result<Page> read_page(const http::Request& request, std::size_t limit_default);

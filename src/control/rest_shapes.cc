@@ -200,6 +200,18 @@ std::string project_shape(const catalog::Project& project, Environments environm
   return std::move(out).done();
 }
 
+std::string token_shape(const catalog::Access::Token& token, std::string_view secret) {
+  ObjectText token_links;
+  token_links.raw("self", link("/api/v2/tokens/" + token.id));
+  ObjectText out;
+  out.text("_id", token.id).text("ownerId", "flagstream").text("memberId", "owner");
+  out.text("name", token.name).text("role", catalog::to_string(token.role));
+  out.integer("creationDate", token.created_ms).integer("lastModified", token.created_ms);
+  out.boolean("serviceToken", true).raw("_links", std::move(token_links).done());
+  if (!secret.empty()) out.text("token", secret);
+  return std::move(out).done();
+}
+
 std::string list_shape(std::span<const std::string> items, const Page& page) {
   const auto href = [&](std::size_t offset) {
     return page.path + "?limit=" + std::to_string(page.limit) + "&offset=" + std::to_string(offset);

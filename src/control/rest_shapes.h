@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "catalog/access.h"
 #include "catalog/model.h"
 
 namespace flagstream::control {
@@ -35,6 +36,9 @@ std::string environment_shape(const catalog::Project& project,
 enum class Expand { None, Collection, List };
 std::string project_shape(const catalog::Project& project, Environments environments,
                           Expand expand);
+
+// With its secret only in the answer to its creation; else `secret` is empty.
+std::string token_shape(const catalog::Access::Token& token, std::string_view secret);
 
 // A page of a list.
 struct Page {
