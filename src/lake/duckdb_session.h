@@ -19,13 +19,15 @@ struct SessionSettings {
 
 class Session {
  public:
-  // Extensions, their download and temporary files are off, and the time zone is UTC, whatever the settings.
+  // Extensions, their download and temporary files are off, and the time zone is UTC, whatever the
+  // settings.
   static Result<std::unique_ptr<Session>> open(const DuckDb& duckdb, SessionSettings settings);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Runs one statement of ours (never a user's).  ResourceExhausted: out of memory; Unavailable: anything else.
+  // Runs one statement of ours (never a user's).  ResourceExhausted: out of memory; Unavailable:
+  // anything else.
   Result<void> execute(const std::string& sql);
   // Its rows; each value as JSON text (duckdb_json.h).
   Result<std::vector<std::vector<std::string>>> rows(const std::string& sql);

@@ -1,9 +1,9 @@
-// The child's side of a query: limits of the process first, then DuckDB and the view, then the sandbox, and only then
-// the query.
+// The child's side of a query: limits of the process first, then DuckDB and the view, then the
+// sandbox, and only then the query.
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cctype>
+#include <cerrno>
 #include <optional>
 #include <string>
 
@@ -64,7 +64,8 @@ void confine(const SqlSettings& settings) {
 std::string view_columns() {
   std::string list;
   for (const ColumnDefinition& column : event_columns()) {
-    list += fmt::format("{}NULL::{} AS \"{}\"", list.empty() ? "" : ", ", column.sql_type, column.name);
+    list +=
+        fmt::format("{}NULL::{} AS \"{}\"", list.empty() ? "" : ", ", column.sql_type, column.name);
   }
   return list;
 }
@@ -87,15 +88,17 @@ bool is_inside(std::string_view path) {
 Result<void> make_view(Session& duckdb, const std::string& folder) {
   FS_TRY(const TableState table, read_table(io::posix_file_system(), duckdb, folder));
   for (const auto& [path, file] : table.files) {
-    if (!is_inside(path)) return fail(ErrorKind::DataLoss, "the table names a file outside itself: " + path);
+    if (!is_inside(path))
+      return fail(ErrorKind::DataLoss, "the table names a file outside itself: " + path);
   }
   const std::string empty = fmt::format("SELECT {} WHERE false", view_columns());
   if (table.files.empty()) return duckdb.execute("CREATE VIEW events AS " + empty);
   const std::string paths = path_list(folder, table);
-  FS_TRY(duckdb.execute(fmt::format(
-      "CREATE VIEW events AS {} UNION ALL BY NAME SELECT * FROM read_parquet({}, union_by_name = true, "
-      "hive_partitioning = true, hive_types = {{'date': DATE}})",
-      empty, paths)));
+  FS_TRY(
+      duckdb.execute(fmt::format("CREATE VIEW events AS {} UNION ALL BY NAME SELECT * FROM "
+                                 "read_parquet({}, union_by_name = true, "
+                                 "hive_partitioning = true, hive_types = {{'date': DATE}})",
+                                 empty, paths)));
   return duckdb.execute("SET allowed_paths = " + paths);
 }
 
@@ -163,14 +166,16 @@ class Statement {
   }
 
   Result<void> prepare(const std::string& sql) {
-    const idx_t count = api_.duckdb_extract_statements(session_.connection(), sql.c_str(), &extracted_);
+    const idx_t count =
+        api_.duckdb_extract_statements(session_.connection(), sql.c_str(), &extracted_);
     if (count == 0) {
       const char* error = api_.duckdb_extract_statements_error(extracted_);
       if (error != nullptr) return fail(query_error(error));
     }
     if (count != 1) return fail(ErrorKind::InvalidArgument, "only one SELECT statement can be run");
     FS_TRY(check_first_word(sql));
-    if (api_.duckdb_prepare_extracted_statement(session_.connection(), extracted_, 0, &prepared_) == DuckDBError) {
+    if (api_.duckdb_prepare_extracted_statement(session_.connection(), extracted_, 0, &prepared_) ==
+        DuckDBError) {
       return fail(query_error(api_.duckdb_prepare_error(prepared_)));
     }
     if (api_.duckdb_prepared_statement_type(prepared_) != DUCKDB_STATEMENT_TYPE_SELECT) {
@@ -207,7 +212,8 @@ class Statement {
 // Appends rows until there are no more (true) or the next one would break a limit (false).
 class RowWriter {
  public:
-  RowWriter(const DuckDb& api, const SqlSettings& settings, const JsonColumns& columns, std::string& out)
+  RowWriter(const DuckDb& api, const SqlSettings& settings, const JsonColumns& columns,
+            std::string& out)
       : api_(api), settings_(settings), columns_(columns), out_(out) {}
 
   bool append(duckdb_data_chunk chunk) {
@@ -237,7 +243,8 @@ class RowWriter {
   std::uint64_t rows_ = 0;
 };
 
-Result<std::string> result_json(Session& session, const SqlSettings& settings, duckdb_result& result) {
+Result<std::string> result_json(Session& session, const SqlSettings& settings,
+                                duckdb_result& result) {
   const DuckDb& api = session.api();
   const JsonColumns columns(api, result);
   std::string out = R"({"columns":[)";
@@ -272,7 +279,8 @@ Result<std::string> read_request() {
     if (got < 0) return fail(error_from_errno(errno, "read the request"));
     if (got == 0) return text;
     text.append(piece.data(), static_cast<std::size_t>(got));
-    if (text.size() > kRequestBytesMax) return fail(ErrorKind::TooLarge, "the request is too large");
+    if (text.size() > kRequestBytesMax)
+      return fail(ErrorKind::TooLarge, "the request is too large");
   }
 }
 
