@@ -10,8 +10,10 @@
 #include "app/data_folder.h"
 #include "app/log_cat.h"
 #include "app/serve.h"
+#include "app/sql_command.h"
 #include "io/crash_point.h"
 #include "io/file_system.h"
+#include "lake/sql_query.h"
 
 extern char** environ;
 
@@ -160,6 +162,33 @@ void add_log(CLI::App& root, Common& common, Chosen& chosen) {
   });
 }
 
+void add_sql(CLI::App& root, Common& common, Chosen& chosen) {
+  CLI::App* command = root.add_subcommand("sql", "one SELECT over the lake's table `events`");
+  common.add_to(*command);
+  auto options = std::make_shared<SqlOptions>();
+  auto is_json = std::make_shared<bool>(false);
+  command
+      ->add_option("query", options->query,
+                   "e.g. \"SELECT kind, count(*) FROM events GROUP BY ALL\"")
+      ->required();
+  command->add_option("-o,--output", options->output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}));
+  command->add_flag("--json", *is_json, "the same as -o json");
+  command->add_option("--rows-max", options->rows_max, "rows at most; 1000 if not given");
+  command->add_option("--bytes-max", options->bytes_max,
+                      "size of the result at most; 8MiB if not given");
+  command->add_option("--timeout", options->timeout, "time at most; 10s if not given");
+  command->callback([&common, &chosen, options, is_json] {
+    chosen = [&common, options, is_json] {
+      const auto effective = common.load();
+      if (!effective) return report(effective.error());
+      if (*is_json) options->output = "json";
+      options->lake_folder = data_folder_at(effective->config.data_folder).lake();
+      return sql(*options, std::cout, std::cerr);
+    };
+  });
+}
+
 int run(int argc, char** argv) {
   CLI::App root("Flagstream: feature flags and their event pipeline.", "flagstream");
   root.require_subcommand(1);
@@ -169,6 +198,7 @@ int run(int argc, char** argv) {
   add_serve(root, common, chosen);
   add_config(root, common, chosen);
   add_log(root, common, chosen);
+  add_sql(root, common, chosen);
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -181,6 +211,7 @@ int run(int argc, char** argv) {
 }  // namespace flagstream::app
 
 int main(int argc, char** argv) {
+  if (argc == 2 && argv[1] == flagstream::lake::kSqlChild) return flagstream::lake::run_sql_child();
   flagstream::io::arm_crash_points_from_environment();
   return flagstream::app::run(argc, argv);
 }
