@@ -1,4 +1,4 @@
-// One in-memory DuckDB with one connection.  Not thread-safe, except interrupt().
+// One in-memory DuckDB with one connection.  Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,6 @@ class Session {
 
   const DuckDb& api() const { return duckdb_; }
   duckdb_connection connection() const { return connection_; }
-  // Makes a running statement fail soon.  Any thread, and signal handlers.
-  void interrupt() { duckdb_.duckdb_interrupt(connection_); }
 
  private:
   explicit Session(const DuckDb& duckdb) : duckdb_(duckdb) {}
