@@ -16,6 +16,7 @@
 #include "events/record.h"
 #include "io/crash_point.h"
 #include "lake/delta_table.h"
+#include "lake/event_rows.h"
 #include "lake/lake_marks.h"
 #include "lake/stage_child_test.h"
 #include "log/local_log.h"
@@ -217,6 +218,27 @@ TEST_F(LakeStageTest, ARowCarriesTheIdsAndTheKeysThatPeopleKnow) {
   commit(*lake);
   EXPECT_EQ(rows("environment_id, project_id, project_key, environment_key"),
             (Rows{{"7", "3", "\"shop\"", "\"production\""}, {"8", "null", "null", "null"}}));
+}
+
+// By this a query knows that it need not open every file to learn what columns there are.
+TEST_F(LakeStageTest, AFilesStatisticsNameEveryColumn) {
+  append(0, {record_of(event_from(1))});
+  const auto lake = stage();
+  turn(*lake);
+  commit(*lake);
+  const std::string stats = table().files.begin()->second.stats;
+  EXPECT_TRUE(stats.starts_with(
+      R"({"numRecords":1,"minValues":{"received_at":"2026-11-25T09:46:40.000Z","time":"2026-11-25T09:46:39.999Z","environment_id":7,)"))
+      << stats;
+  EXPECT_NE(
+      stats.find(
+          R"("maxValues":{"received_at":"2026-11-25T09:46:40.001Z","time":"2026-11-25T09:46:40.000Z",)"),
+      std::string::npos)
+      << stats;
+  const std::string nulls = stats.substr(stats.find("nullCount"));
+  for (const ColumnDefinition& column : event_columns().subspan(1)) {
+    EXPECT_NE(nulls.find(fmt::format("\"{}\":", column.name)), std::string::npos) << column.name;
+  }
 }
 
 TEST_F(LakeStageTest, EachReceivedDateHasItsOwnFolderAndFile) {

@@ -29,7 +29,7 @@ constexpr std::size_t kRequestBytesMax = 1 << 20;
 constexpr std::size_t kErrorBytesMax = 4 << 10;
 constexpr rlim_t kFilesMax = 4'096;
 // Beside DuckDB's own limit: code, stacks, what its allocator reserves, and the result.
-constexpr std::uint64_t kAddressSlackBytes = 1ull << 30;
+[[maybe_unused]] constexpr std::uint64_t kAddressSlackBytes = 1ull << 30;
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -84,6 +84,17 @@ bool is_inside(std::string_view path) {
          ("/" + std::string(path) + "/").find("/../") == std::string::npos;
 }
 
+// Whether every file is known to have all our columns: they are only ever added at the end, and a
+// file of ours says in its statistics which it has.
+bool are_complete(const TableState& table) {
+  const std::string last = fmt::format("\"{}\":", event_columns().back().name);
+  return std::ranges::all_of(table.files, [&](const auto& each) {
+    const std::size_t columns = each.second.stats.find("\"nullCount\":");
+    return columns != std::string::npos &&
+           each.second.stats.find(last, columns) != std::string::npos;
+  });
+}
+
 // The view has all our columns, also those that older files, or none at all, do not have.
 Result<void> make_view(Session& duckdb, const std::string& folder) {
   FS_TRY(const TableState table, read_table(io::posix_file_system(), duckdb, folder));
@@ -94,11 +105,12 @@ Result<void> make_view(Session& duckdb, const std::string& folder) {
   const std::string empty = fmt::format("SELECT {} WHERE false", view_columns());
   if (table.files.empty()) return duckdb.execute("CREATE VIEW events AS " + empty);
   const std::string paths = path_list(folder, table);
+  // To unite by name every file has to be opened, also those that the query's dates rule out.
   FS_TRY(
       duckdb.execute(fmt::format("CREATE VIEW events AS {} UNION ALL BY NAME SELECT * FROM "
-                                 "read_parquet({}, union_by_name = true, "
+                                 "read_parquet({}, union_by_name = {}, "
                                  "hive_partitioning = true, hive_types = {{'date': DATE}})",
-                                 empty, paths)));
+                                 empty, paths, !are_complete(table))));
   return duckdb.execute("SET allowed_paths = " + paths);
 }
 
