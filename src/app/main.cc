@@ -299,22 +299,26 @@ void add_flags(CLI::App& root, Client& client, Chosen& chosen) {
 }
 
 void add_sql(CLI::App& root, Common& common, Chosen& chosen) {
-  CLI::App* command =
-      root.add_subcommand("sql", "one SELECT over the lake: its view is named events");
+  CLI::App* command = root.add_subcommand("sql", "one SELECT over the lake's table `events`");
   common.add_to(*command);
   auto options = std::make_shared<SqlOptions>();
-  command->add_option("query", options->query)->required();
+  auto is_json = std::make_shared<bool>(false);
+  command
+      ->add_option("query", options->query,
+                   "e.g. \"SELECT kind, count(*) FROM events GROUP BY ALL\"")
+      ->required();
   command->add_option("-o,--output", options->output, "table or json")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
-  command->add_option("--rows-max", options->rows_max)->capture_default_str();
-  command->add_option("--bytes-max", options->bytes_max, "of the result as JSON")
-      ->capture_default_str();
-  command->add_option("--timeout", options->timeout)->capture_default_str();
-  command->callback([&common, &chosen, options] {
-    chosen = [&common, options] {
+      ->check(CLI::IsMember({"table", "json"}));
+  command->add_flag("--json", *is_json, "the same as -o json");
+  command->add_option("--rows-max", options->rows_max, "rows at most; 1000 if not given");
+  command->add_option("--bytes-max", options->bytes_max,
+                      "size of the result at most; 8MiB if not given");
+  command->add_option("--timeout", options->timeout, "time at most; 10s if not given");
+  command->callback([&common, &chosen, options, is_json] {
+    chosen = [&common, options, is_json] {
       const auto effective = common.load();
       if (!effective) return report(effective.error());
+      if (*is_json) options->output = "json";
       options->lake_folder = data_folder_at(effective->config.data_folder).lake();
       return sql(*options, std::cout, std::cerr);
     };

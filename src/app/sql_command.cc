@@ -32,7 +32,7 @@ bool is_control(std::string_view text, std::size_t at) {
   return c == 0xc2 && at + 1 < text.size() && static_cast<unsigned char>(text[at + 1]) < 0xa0;
 }
 
-Cell cell_of(std::string_view text) {
+Cell text_cell(std::string_view text) {
   Cell cell;
   for (std::size_t at = 0; at < text.size(); ++at) {
     if (begins_code_point(text[at]) && cell.width >= kCellWidthMax) {
@@ -53,10 +53,10 @@ Cell cell_of(std::string_view text) {
   return cell;
 }
 
-Cell cell_of(const json::Value& value) {
-  Cell cell = value.is_string() ? cell_of(std::string_view(value.get_string()))
-              : value.is_null() ? cell_of(std::string_view("NULL"))
-                                : cell_of(std::string_view(json::serialize(value)));
+Cell value_cell(const json::Value& value) {
+  Cell cell = value.is_string() ? text_cell(std::string_view(value.get_string()))
+              : value.is_null() ? text_cell("NULL")
+                                : text_cell(json::serialize(value));
   cell.is_number = value.is_number();
   return cell;
 }
@@ -99,11 +99,11 @@ Result<std::string> sql_table(const std::string& result) {
   const json::Array& rows = *json::array_member(object, "rows");
   std::vector<std::vector<Cell>> table(1);
   for (const json::Value& column : *json::array_member(object, "columns")) {
-    table[0].push_back(cell_of(json::text_member(column.get_object(), "name")));
+    table[0].push_back(text_cell(json::text_member(column.get_object(), "name")));
   }
   for (const json::Value& row : rows) {
     std::vector<Cell>& cells = table.emplace_back();
-    for (const json::Value& each : row.get_array()) cells.push_back(cell_of(each));
+    for (const json::Value& each : row.get_array()) cells.push_back(value_cell(each));
   }
   std::vector<std::size_t> widths(table[0].size());
   for (const std::vector<Cell>& cells : table) {

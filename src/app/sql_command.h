@@ -1,4 +1,5 @@
-// `flagstream sql QUERY`: one SELECT over the lake of a data folder, whether a server runs there or not.
+// `flagstream sql QUERY`: one SELECT over the lake of a data folder, whether a server runs there or
+// not.
 #pragma once
 
 #include <iosfwd>
@@ -21,8 +22,9 @@ struct SqlOptions {
 // Exit status: 0 done, 1 failed (the reason is on `err`), 2 an option cannot be read.
 int sql(const SqlOptions& options, std::ostream& out, std::ostream& err);
 
-// A result of lake::query() as a table for people: columns aligned, numbers to the right, control characters escaped (a
-// value comes from whoever sends events, and must not command the terminal), and a line that counts the rows.
+// A result of lake::query() as a table for people: columns aligned, numbers to the right, control
+// characters escaped (a value comes from whoever sends events, and must not command the terminal),
+// and a line that counts the rows.
 Result<std::string> sql_table(const std::string& result);
 
 }  // namespace flagstream::app

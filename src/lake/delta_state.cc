@@ -1,8 +1,8 @@
 #include "lake/delta_state.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
+
+#include <fmt/format.h>
 
 #include "json/json.h"
 #include "lake/duckdb_json.h"
@@ -30,7 +30,8 @@ std::string add_line(const AddFile& file, bool data_change) {
   return fmt::format(
       R"({{"add":{{"path":{},"partitionValues":{{{}}},"size":{},"modificationTime":{},"dataChange":{},"stats":{}}}}})"
       "\n",
-      quoted(url_encoded(file.path)), values, file.size, file.modification_time, data_change, quoted(file.stats));
+      quoted(url_encoded(file.path)), values, file.size, file.modification_time, data_change,
+      quoted(file.stats));
 }
 
 std::string mark_line(const TransactionMark& mark) {
@@ -59,9 +60,10 @@ Result<void> fold_protocol(const json::Object& protocol, TableState& state) {
   state.reader_version = static_cast<int>(integer_of(protocol, "minReaderVersion"));
   state.writer_version = static_cast<int>(integer_of(protocol, "minWriterVersion"));
   if (state.reader_version > kReaderVersion || state.writer_version > kWriterVersion) {
-    return fail(ErrorKind::InvalidArgument,
-                fmt::format("the table needs Delta reader {} and writer {}; this program has {} and {}",
-                            state.reader_version, state.writer_version, kReaderVersion, kWriterVersion));
+    return fail(
+        ErrorKind::InvalidArgument,
+        fmt::format("the table needs Delta reader {} and writer {}; this program has {} and {}",
+                    state.reader_version, state.writer_version, kReaderVersion, kWriterVersion));
   }
   return {};
 }
@@ -72,9 +74,11 @@ void fold_add(const json::Object& add, TableState& state) {
   file.size = integer_of(add, "size");
   file.modification_time = integer_of(add, "modificationTime");
   file.stats = text_of(add, "stats");
-  if (const json::Value* values = add.if_contains("partitionValues"); values != nullptr && values->is_object()) {
+  if (const json::Value* values = add.if_contains("partitionValues");
+      values != nullptr && values->is_object()) {
     for (const auto& [name, value] : values->get_object()) {
-      if (value.is_string()) file.partition_values[std::string(name)] = std::string(value.get_string());
+      if (value.is_string())
+        file.partition_values[std::string(name)] = std::string(value.get_string());
     }
   }
   state.removed.erase(file.path);
@@ -89,7 +93,8 @@ void fold_remove(const json::Object& remove, TableState& state) {
 }
 
 void fold_mark(const json::Object& txn, TableState& state) {
-  TransactionMark mark{text_of(txn, "appId"), integer_of(txn, "version"), integer_of(txn, "lastUpdated")};
+  TransactionMark mark{text_of(txn, "appId"), integer_of(txn, "version"),
+                       integer_of(txn, "lastUpdated")};
   std::string app_id = mark.app_id;
   state.marks.insert_or_assign(std::move(app_id), std::move(mark));
 }
@@ -145,7 +150,8 @@ std::string encode_commit(const Commit& commit) {
 
 Result<void> apply_action(std::string_view json_text, TableState& state) {
   auto parsed = json::parse(json_text);
-  if (!parsed || !parsed->is_object()) return fail(ErrorKind::DataLoss, "an action is not a JSON object");
+  if (!parsed || !parsed->is_object())
+    return fail(ErrorKind::DataLoss, "an action is not a JSON object");
   return fold(parsed->get_object(), state);
 }
 
@@ -215,8 +221,12 @@ std::string url_decoded(std::string_view path) {
 }
 
 std::string commit_name(std::int64_t version) { return fmt::format("{:020}.json", version); }
-std::string checkpoint_name(std::int64_t version) { return fmt::format("{:020}.checkpoint.parquet", version); }
+std::string checkpoint_name(std::int64_t version) {
+  return fmt::format("{:020}.checkpoint.parquet", version);
+}
 std::int64_t version_of_commit(std::string_view name) { return version_in(name, kCommitSuffix); }
-std::int64_t version_of_checkpoint(std::string_view name) { return version_in(name, kCheckpointSuffix); }
+std::int64_t version_of_checkpoint(std::string_view name) {
+  return version_in(name, kCheckpointSuffix);
+}
 
 }  // namespace flagstream::lake

@@ -1,7 +1,8 @@
-// The actions of a Delta Lake transaction log (protocol reader 1, writer 2) and the table state they fold to.
+// The actions of a Delta Lake transaction log (protocol reader 1, writer 2) and the table state
+// they fold to.
 //
-// A commit is one file of JSON lines, one action a line.  Which actions this module writes, and what it expects
-// from other writers, is in docs/formats/lake.md.
+// A commit is one file of JSON lines, one action a line.  Which actions this module writes, and
+// what it expects from other writers, is in docs/formats/lake.md.
 #pragma once
 
 #include <cstdint>
@@ -30,13 +31,13 @@ struct TransactionMark {
 };
 
 struct TableState {
-  std::int64_t version = -1;                 // of the last commit; -1: no table
-  std::int64_t committed_at = 0;             // milliseconds UTC, from the last commit that said so
-  std::map<std::string, AddFile> files;      // live, by path
-  std::map<std::string, std::int64_t> removed;  // tombstones: path -> milliseconds UTC
+  std::int64_t version = -1;             // of the last commit; -1: no table
+  std::int64_t committed_at = 0;         // milliseconds UTC, from the last commit that said so
+  std::map<std::string, AddFile> files;  // live, by path
+  std::map<std::string, std::int64_t> removed;   // tombstones: path -> milliseconds UTC
   std::map<std::string, TransactionMark> marks;  // by application id
-  std::string metadata;                      // the `metaData` action's object as JSON text
-  std::string schema;                        // its schemaString
+  std::string metadata;                          // the `metaData` action's object as JSON text
+  std::string schema;                            // its schemaString
   int reader_version = 0;
   int writer_version = 0;
 };

@@ -1,11 +1,11 @@
 #include "lake/delta_table.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
+
+#include <fmt/format.h>
 
 #include "base/id.h"
 #include "io/crash_point.h"
@@ -24,11 +24,14 @@ constexpr std::array kActionColumns = {"txn", "add", "remove", "metaData", "prot
 
 constexpr std::string_view kCheckpointColumns =
     "{txn: 'STRUCT(\"appId\" VARCHAR, version BIGINT, \"lastUpdated\" BIGINT)',"
-    " add: 'STRUCT(path VARCHAR, \"partitionValues\" MAP(VARCHAR, VARCHAR), size BIGINT, \"modificationTime\" BIGINT,"
+    " add: 'STRUCT(path VARCHAR, \"partitionValues\" MAP(VARCHAR, VARCHAR), size BIGINT, "
+    "\"modificationTime\" BIGINT,"
     " \"dataChange\" BOOLEAN, stats VARCHAR, tags MAP(VARCHAR, VARCHAR))',"
     " remove: 'STRUCT(path VARCHAR, \"deletionTimestamp\" BIGINT, \"dataChange\" BOOLEAN)',"
-    " \"metaData\": 'STRUCT(id VARCHAR, name VARCHAR, description VARCHAR, format STRUCT(provider VARCHAR, options"
-    " MAP(VARCHAR, VARCHAR)), \"schemaString\" VARCHAR, \"partitionColumns\" VARCHAR[], configuration MAP(VARCHAR,"
+    " \"metaData\": 'STRUCT(id VARCHAR, name VARCHAR, description VARCHAR, format STRUCT(provider "
+    "VARCHAR, options"
+    " MAP(VARCHAR, VARCHAR)), \"schemaString\" VARCHAR, \"partitionColumns\" VARCHAR[], "
+    "configuration MAP(VARCHAR,"
     " VARCHAR), \"createdTime\" BIGINT)',"
     " protocol: 'STRUCT(\"minReaderVersion\" INTEGER, \"minWriterVersion\" INTEGER)'}";
 
@@ -36,10 +39,12 @@ Result<void> read_checkpoint(Session& duckdb, const std::string& path, TableStat
   FS_TRY(auto described, duckdb.rows("SELECT name FROM parquet_schema(" + sql_quoted(path) + ")"));
   for (const char* column : kActionColumns) {
     const std::string quoted_name = fmt::format("\"{}\"", column);
-    const bool present = std::ranges::any_of(described, [&](const auto& row) { return row[0] == quoted_name; });
+    const bool present =
+        std::ranges::any_of(described, [&](const auto& row) { return row[0] == quoted_name; });
     if (!present) continue;
-    FS_TRY(auto rows, duckdb.rows(fmt::format("SELECT {} FROM read_parquet({}) WHERE {} IS NOT NULL", quoted_name,
-                                              sql_quoted(path), quoted_name)));
+    FS_TRY(auto rows,
+           duckdb.rows(fmt::format("SELECT {} FROM read_parquet({}) WHERE {} IS NOT NULL",
+                                   quoted_name, sql_quoted(path), quoted_name)));
     for (const auto& row : rows) {
       FS_TRY(apply_action(fmt::format("{{{}:{}}}", quoted_name, row[0]), state));
     }
@@ -47,14 +52,16 @@ Result<void> read_checkpoint(Session& duckdb, const std::string& path, TableStat
   return {};
 }
 
-Result<void> write_new_file(io::FileSystem& files, const std::string& path, std::string_view contents) {
+Result<void> write_new_file(io::FileSystem& files, const std::string& path,
+                            std::string_view contents) {
   FS_TRY(auto file, files.open(path, io::OpenMode::CreateNew));
   const std::array parts = {contents};
   FS_TRY(file->write_at(0, parts));
   return file->sync();
 }
 
-Result<void> read_commits_after(io::FileSystem& files, const std::string& folder, TableState& state) {
+Result<void> read_commits_after(io::FileSystem& files, const std::string& folder,
+                                TableState& state) {
   for (;;) {
     const std::int64_t next = state.version + 1;
     const std::string path = fmt::format("{}{}/{}", folder, kLogFolder, commit_name(next));
@@ -80,7 +87,8 @@ Result<void> make_durable_folders(io::FileSystem& files, const std::string& fold
   FS_TRY(files.make_folder(folder + std::string(kLogFolder)));
   FS_TRY(files.sync_folder(folder));
   const std::size_t slash = folder.rfind('/');
-  return files.sync_folder(slash == std::string::npos ? "." : folder.substr(0, std::max<std::size_t>(slash, 1)));
+  return files.sync_folder(
+      slash == std::string::npos ? "." : folder.substr(0, std::max<std::size_t>(slash, 1)));
 }
 
 std::string temporary_name(MicrosUtc now, std::string_view id) {
@@ -107,12 +115,14 @@ Result<TableState> read_table(io::FileSystem& files, Session& duckdb, const std:
   }
   FS_TRY(read_commits_after(files, folder, state));
   if (state.version < last) {
-    return fail(ErrorKind::DataLoss, fmt::format("{}: version {} is missing", folder, state.version + 1));
+    return fail(ErrorKind::DataLoss,
+                fmt::format("{}: version {} is missing", folder, state.version + 1));
   }
   return state;
 }
 
-Result<TableStatus> read_status(io::FileSystem& files, const std::string& folder, const TableStatus& last) {
+Result<TableStatus> read_status(io::FileSystem& files, const std::string& folder,
+                                const TableStatus& last) {
   TableState state;
   state.version = last.version;
   state.committed_at = last.committed_at;
@@ -135,8 +145,8 @@ Result<TableStatus> read_status(io::FileSystem& files, const std::string& folder
   return TableStatus{state.version, state.committed_at, std::move(state.marks)};
 }
 
-Result<DeltaTable> DeltaTable::open(io::FileSystem& files, Session& duckdb, const Clock& clock, std::string folder,
-                                    const std::string& metadata) {
+Result<DeltaTable> DeltaTable::open(io::FileSystem& files, Session& duckdb, const Clock& clock,
+                                    std::string folder, const std::string& metadata) {
   DeltaTable table(files, duckdb, clock, std::move(folder));
   FS_TRY(make_durable_folders(files, table.folder_));
   FS_TRY(table.state_, read_table(files, duckdb, table.folder_));
@@ -180,10 +190,11 @@ Result<void> DeltaTable::write_checkpoint() {
   const std::string lines = log_path(temporary_name(clock_->now(), id + ".json"));
   const std::string parquet = log_path(temporary_name(clock_->now(), id + ".parquet"));
   FS_TRY(write_new_file(*files_, lines, encode_state(state_)));
-  FS_TRY(duckdb_->execute(fmt::format(
-      "COPY (SELECT * FROM read_json({}, format = 'newline_delimited', maximum_object_size = 67108864, columns = {})) "
-      "TO {} (FORMAT parquet, COMPRESSION zstd)",
-      sql_quoted(lines), kCheckpointColumns, sql_quoted(parquet))));
+  FS_TRY(duckdb_->execute(
+      fmt::format("COPY (SELECT * FROM read_json({}, format = 'newline_delimited', "
+                  "maximum_object_size = 67108864, columns = {})) "
+                  "TO {} (FORMAT parquet, COMPRESSION zstd)",
+                  sql_quoted(lines), kCheckpointColumns, sql_quoted(parquet))));
   FS_CRASH_POINT("lake.checkpoint.before_rename");
   {
     FS_TRY(auto file, files_->open(parquet, io::OpenMode::ReadWrite));
@@ -215,7 +226,8 @@ Result<std::size_t> DeltaTable::remove_orphans(std::int64_t age_micros) {
     for (const std::string& name : names) {
       const std::string path = partition + "/" + name;
       const MicrosUtc made = time_of_data_file(name);
-      if (made < 0 || made > newest || state_.files.contains(path) || state_.removed.contains(path)) continue;
+      if (made < 0 || made > newest || state_.files.contains(path) || state_.removed.contains(path))
+        continue;
       FS_TRY(files_->remove(folder_ + "/" + path));
       ++count;
     }
@@ -224,9 +236,12 @@ Result<std::size_t> DeltaTable::remove_orphans(std::int64_t age_micros) {
 }
 
 std::string data_file_name(MicrosUtc now) {
-  return fmt::format("{}{:0{}}-{}.parquet", kDataPrefix, now, kTimeDigits, Id128::random().to_hex());
+  return fmt::format("{}{:0{}}-{}.parquet", kDataPrefix, now, kTimeDigits,
+                     Id128::random().to_hex());
 }
 
-MicrosUtc time_of_data_file(std::string_view name) { return time_in_name(name, kDataPrefix, ".parquet"); }
+MicrosUtc time_of_data_file(std::string_view name) {
+  return time_in_name(name, kDataPrefix, ".parquet");
+}
 
 }  // namespace flagstream::lake

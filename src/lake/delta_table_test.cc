@@ -124,8 +124,8 @@ TEST_F(DeltaTableTest, RacingWritersLoseNothingAndPublishNothingTwice) {
   EXPECT_EQ(table.state().files.size(), std::size_t{kWriters * kEach});
 }
 
-// At every change of the disk the power may fail: the table is then at a version that was published, and at none
-// older than the last that publish() acknowledged.
+// At every change of the disk the power may fail: the table is then at a version that was
+// published, and at none older than the last that publish() acknowledged.
 TEST_F(DeltaTableTest, APowerFailureAtAnyStepLeavesAnAcknowledgedVersionOrItsSuccessor) {
   constexpr int kCommits = 3;
   constexpr int kTriesPerStep = 8;
@@ -159,7 +159,8 @@ TEST_F(DeltaTableTest, APowerFailureAtAnyStepLeavesAnAcknowledgedVersionOrItsSuc
       ASSERT_TRUE(state) << "step " << step << ": " << state.error().what;
       EXPECT_GE(state->version, acknowledged_then) << "step " << step;
       EXPECT_LE(state->version, acknowledged_then + 1) << "step " << step;
-      EXPECT_EQ(state->files.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, state->version)));
+      EXPECT_EQ(state->files.size(),
+                static_cast<std::size_t>(std::max<std::int64_t>(0, state->version)));
       DeltaTable table = open(*after);  // and the next writer can go on
       EXPECT_EQ(publish(table, commit_of(9)), DeltaTable::Published::Yes) << "step " << step;
     }
@@ -195,7 +196,8 @@ TEST_F(DeltaTableTest, ACheckpointStandsForAllCommitsBeforeIt) {
   EXPECT_EQ(file.stats, R"({"numRecords":1})");
   EXPECT_EQ(again.state().marks.at("app").version, 5);
   EXPECT_EQ(again.state().schema, "{}");
-  EXPECT_EQ(*disk_.read_file(folder_ + "/_delta_log/_last_checkpoint"), R"({"version":4,"size":7})");
+  EXPECT_EQ(*disk_.read_file(folder_ + "/_delta_log/_last_checkpoint"),
+            R"({"version":4,"size":7})");
 }
 
 TEST_F(DeltaTableTest, AMissingCommitIsAnErrorAndNotAnOlderTable) {
@@ -214,7 +216,8 @@ TEST_F(DeltaTableTest, ATableOfANewerProtocolIsRefusedWithASentence) {
   const auto opened = DeltaTable::open(disk_, *session_, clock_, folder_, kMetadata);
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().what,
-            "00000000000000000001.json: the table needs Delta reader 3 and writer 7; this program has 1 and 2");
+            "00000000000000000001.json: the table needs Delta reader 3 and writer 7; this program "
+            "has 1 and 2");
 }
 
 TEST_F(DeltaTableTest, OrphansGoOnlyWhenTheyAreOldAndNobodyNamesThem) {
@@ -230,20 +233,23 @@ TEST_F(DeltaTableTest, OrphansGoOnlyWhenTheyAreOldAndNobodyNamesThem) {
   const std::string live = make(kStart - 2 * kMicrosPerHour);
   const std::string strange = "date=2026-11-24/from-elsewhere.parquet";
   ASSERT_TRUE(disk_.replace_file(folder_ + "/" + strange, "x"));
-  ASSERT_TRUE(disk_.replace_file(folder_ + fmt::format("/_delta_log/.{:020}-x.tmp", kStart - 2 * kMicrosPerHour), "x"));
+  ASSERT_TRUE(disk_.replace_file(
+      folder_ + fmt::format("/_delta_log/.{:020}-x.tmp", kStart - 2 * kMicrosPerHour), "x"));
   Commit commit = commit_of(1);
   commit.files[0].path = live;
   ASSERT_EQ(publish(table, commit), DeltaTable::Published::Yes);
 
   EXPECT_EQ(*table.remove_orphans(kMicrosPerHour), 2u);
   EXPECT_FALSE(disk_.exists(folder_ + "/" + old_orphan));
-  for (const std::string& kept : {young_orphan, live, strange}) EXPECT_TRUE(disk_.exists(folder_ + "/" + kept));
+  for (const std::string& kept : {young_orphan, live, strange})
+    EXPECT_TRUE(disk_.exists(folder_ + "/" + kept));
 }
 
 TEST_F(DeltaTableTest, StatusFollowsTheTableWithoutReadingItWhole) {
   EXPECT_EQ(read_status(disk_, folder_, {})->version, -1);
   DeltaTable table = open(disk_);
-  for (int i = 1; i <= 150; ++i) ASSERT_EQ(publish(table, commit_of(i)), DeltaTable::Published::Yes);
+  for (int i = 1; i <= 150; ++i)
+    ASSERT_EQ(publish(table, commit_of(i)), DeltaTable::Published::Yes);
   ASSERT_TRUE(disk_.remove(folder_ + "/_delta_log/" + commit_name(5)));  // too old to be looked at
   auto status = read_status(disk_, folder_, {});
   ASSERT_TRUE(status);
@@ -257,19 +263,22 @@ TEST_F(DeltaTableTest, StatusFollowsTheTableWithoutReadingItWhole) {
 }
 
 TEST(DeltaState, PathsAreEncodedAsTheProtocolAsks) {
-  EXPECT_EQ(url_encoded("date=2026-11-24/a b%\xc3\xa9.parquet"), "date=2026-11-24/a%20b%25%C3%A9.parquet");
+  EXPECT_EQ(url_encoded("date=2026-11-24/a b%\xc3\xa9.parquet"),
+            "date=2026-11-24/a%20b%25%C3%A9.parquet");
   EXPECT_EQ(url_decoded("a%20b%25%C3%A9%zz%4"), "a b%\xc3\xa9%zz%4");
 }
 
 TEST(DeltaState, ARemoveTakesAFileOutAndAnAddBringsItBack) {
   TableState state;
-  ASSERT_TRUE(apply_commit(R"({"add":{"path":"a%20b","partitionValues":{"date":null},"size":1,"modificationTime":2}})"
-                           "\n"
-                           R"({"remove":{"path":"a%20b","deletionTimestamp":9}})",
-                           0, state));
+  ASSERT_TRUE(apply_commit(
+      R"({"add":{"path":"a%20b","partitionValues":{"date":null},"size":1,"modificationTime":2}})"
+      "\n"
+      R"({"remove":{"path":"a%20b","deletionTimestamp":9}})",
+      0, state));
   EXPECT_TRUE(state.files.empty());
   EXPECT_EQ(state.removed.at("a b"), 9);
-  ASSERT_TRUE(apply_commit(R"({"add":{"path":"a b","partitionValues":{},"size":1,"modificationTime":2}})", 1, state));
+  ASSERT_TRUE(apply_commit(
+      R"({"add":{"path":"a b","partitionValues":{},"size":1,"modificationTime":2}})", 1, state));
   EXPECT_TRUE(state.files.contains("a b"));
   EXPECT_TRUE(state.removed.empty());
   const auto damaged = apply_commit("{\"add\":", 2, state);

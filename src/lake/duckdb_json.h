@@ -1,8 +1,8 @@
 // Values of DuckDB's result vectors as JSON text.
 //
-// Integers beyond 2^53, decimals, times, blobs (hex), UUIDs and non-finite numbers become strings, so that every
-// JSON reader gets them exactly; lists become arrays; structs and maps objects.  A type without a rule here
-// (BIT, UNION, TIMETZ, ...) becomes the string "(cast TYPE to VARCHAR)".
+// Integers beyond 2^53, decimals, times, blobs (hex), UUIDs and non-finite numbers become strings,
+// so that every JSON reader gets them exactly; lists become arrays; structs and maps objects.  A
+// type without a rule here (BIT, UNION, TIMETZ, ...) becomes the string "(cast TYPE to VARCHAR)".
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,9 @@ namespace flagstream::lake {
 class LogicalType {
  public:
   LogicalType(const DuckDb& duckdb, duckdb_logical_type type) : duckdb_(&duckdb), type_(type) {}
-  LogicalType(LogicalType&& other) noexcept : duckdb_(other.duckdb_), type_(other.type_) { other.type_ = nullptr; }
+  LogicalType(LogicalType&& other) noexcept : duckdb_(other.duckdb_), type_(other.type_) {
+    other.type_ = nullptr;
+  }
   LogicalType(const LogicalType&) = delete;
   LogicalType& operator=(LogicalType&&) = delete;
   LogicalType& operator=(const LogicalType&) = delete;
@@ -45,7 +47,8 @@ class JsonColumns {
   std::vector<LogicalType> types_;
 };
 
-// Appends `text` as a JSON string.  Bytes that are not UTF-8 are the caller's fault and pass unchanged.
+// Appends `text` as a JSON string.  Bytes that are not UTF-8 are the caller's fault and pass
+// unchanged.
 void append_json_string(std::string_view text, std::string& out);
 
 }  // namespace flagstream::lake

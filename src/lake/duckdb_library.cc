@@ -1,11 +1,11 @@
 #include "lake/duckdb_library.h"
 
-#include <dlfcn.h>
-
 #include <filesystem>
 #include <mutex>
 #include <optional>
 #include <vector>
+
+#include <dlfcn.h>
 
 namespace flagstream::lake {
 namespace {
@@ -37,7 +37,8 @@ bool resolve(void* library, const char* name, Function*& function) {
 Result<const DuckDb*> load(const fs::path& file) {
   // RTLD_LAZY: the library has 53,000 symbols of which a few dozen are called.
   void* library = dlopen(file.c_str(), RTLD_LAZY | RTLD_LOCAL);
-  if (library == nullptr) return fail(ErrorKind::NotFound, std::string("load DuckDB: ") + dlerror());
+  if (library == nullptr)
+    return fail(ErrorKind::NotFound, std::string("load DuckDB: ") + dlerror());
   static DuckDb duckdb;
   const char* missing = nullptr;
 #define FS_DUCKDB_RESOLVE(name) \
@@ -49,8 +50,8 @@ Result<const DuckDb*> load(const fs::path& file) {
   }
   const std::string version = duckdb.duckdb_library_version();
   if (version != kDuckDbVersion) {
-    return fail(ErrorKind::InvalidArgument,
-                file.string() + " is DuckDB " + version + ", but this program needs " + kDuckDbVersion);
+    return fail(ErrorKind::InvalidArgument, file.string() + " is DuckDB " + version +
+                                                ", but this program needs " + kDuckDbVersion);
   }
   return &duckdb;
 }
@@ -68,7 +69,8 @@ Result<const DuckDb*> load_duckdb(const std::string& path) {
     FS_TRY(loaded, load(file));
     return loaded;
   }
-  return fail(ErrorKind::NotFound, "libduckdb.so was not found" + (path.empty() ? std::string() : " at " + path) +
+  return fail(ErrorKind::NotFound, "libduckdb.so was not found" +
+                                       (path.empty() ? std::string() : " at " + path) +
                                        "; run tools/fetch_duckdb, or put it beside the program");
 }
 

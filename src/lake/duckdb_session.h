@@ -1,4 +1,4 @@
-// One in-memory DuckDB with one connection.  Not thread-safe, except interrupt().
+// One in-memory DuckDB with one connection.  Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -19,21 +19,21 @@ struct SessionSettings {
 
 class Session {
  public:
-  // Extensions, their download and temporary files are off, and the time zone is UTC, whatever the settings.
+  // Extensions, their download and temporary files are off, and the time zone is UTC, whatever the
+  // settings.
   static Result<std::unique_ptr<Session>> open(const DuckDb& duckdb, SessionSettings settings);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Runs one statement of ours (never a user's).  ResourceExhausted: out of memory; Unavailable: anything else.
+  // Runs one statement of ours (never a user's).  ResourceExhausted: out of memory; Unavailable:
+  // anything else.
   Result<void> execute(const std::string& sql);
   // Its rows; each value as JSON text (duckdb_json.h).
   Result<std::vector<std::vector<std::string>>> rows(const std::string& sql);
 
   const DuckDb& api() const { return duckdb_; }
   duckdb_connection connection() const { return connection_; }
-  // Makes a running statement fail soon.  Any thread, and signal handlers.
-  void interrupt() { duckdb_.duckdb_interrupt(connection_); }
 
  private:
   explicit Session(const DuckDb& duckdb) : duckdb_(duckdb) {}

@@ -26,7 +26,8 @@ Result<void> EnvironmentLabels::open() {
     FS_TRY(const log::Fetched fetched, reader->next(kReadBytes, kLastRecordDeadline));
     if (fetched.status == log::Fetched::Status::Frames) {
       const auto record = environment::decode_config_record(fetched.frames.back().records.back());
-      if (record && record->has_newest_copy()) start.offset = std::max(range.begin, record->newest_copy());
+      if (record && record->has_newest_copy())
+        start.offset = std::max(range.begin, record->newest_copy());
     }
   }
   FS_TRY(reader_, log_.open_reader(topic, info.log_id, std::span(&start, 1)));

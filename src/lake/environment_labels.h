@@ -1,7 +1,7 @@
 // Which project an environment belongs to, and what both are called: from the topic `config`.
 //
-// Rows carry the immutable ids, and beside them the keys that people know.  A key is the one that was in force when
-// its row was written; after a rename the ids still tell what belongs together.
+// Rows carry the immutable ids, and beside them the keys that people know.  A key is the one that
+// was in force when its row was written; after a rename the ids still tell what belongs together.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ class EnvironmentLabels {
  public:
   explicit EnvironmentLabels(log::Log& log) : log_(log) {}
 
-  // Reads what `config` holds by now, without waiting for more.  A missing topic is no error; nor is a record that
-  // this release does not understand.
+  // Reads what `config` holds by now, without waiting for more.  A missing topic is no error; nor
+  // is a record that this release does not understand.
   Result<void> refresh();
   // Null: not known.  Deleted environments keep their last label: their events may come after them.
   const EnvironmentLabel* find(std::uint64_t environment_id) const;

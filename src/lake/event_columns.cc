@@ -62,8 +62,8 @@ std::span<const ColumnDefinition> event_columns() { return kDefinitions; }
 std::string event_table_schema() {
   std::string fields;
   for (const ColumnDefinition& column : kDefinitions) {
-    fields += fmt::format(R"({}{{"name":"{}","type":"{}","nullable":true,"metadata":{{}}}})", fields.empty() ? "" : ",",
-                          column.name, column.delta_type);
+    fields += fmt::format(R"({}{{"name":"{}","type":"{}","nullable":true,"metadata":{{}}}})",
+                          fields.empty() ? "" : ",", column.name, column.delta_type);
   }
   return fmt::format(R"({{"type":"struct","fields":[{}]}})", fields);
 }
@@ -86,27 +86,41 @@ std::string missing_column(std::string_view schema) {
 std::string event_table_metadata(const std::string& id, std::int64_t created_ms) {
   std::string schema;
   append_json_string(event_table_schema(), schema);
-  return fmt::format(R"({{"id":"{}","name":"events","format":{{"provider":"parquet","options":{{}}}},)"
-                     R"("schemaString":{},"partitionColumns":["date"],)"
-                     R"("configuration":{{"flagstream.tableVersion":"1"}},"createdTime":{}}})",
-                     id, schema, created_ms);
+  return fmt::format(
+      R"({{"id":"{}","name":"events","format":{{"provider":"parquet","options":{{}}}},)"
+      R"("schemaString":{},"partitionColumns":["date"],)"
+      R"("configuration":{{"flagstream.tableVersion":"1"}},"createdTime":{}}})",
+      id, schema, created_ms);
 }
 
 std::string_view kind_text(events::proto::EventKind kind) {
   switch (kind) {
-    case events::proto::INDEX: return "index";
-    case events::proto::IDENTIFY: return "identify";
-    case events::proto::FEATURE: return "feature";
-    case events::proto::DEBUG: return "debug";
-    case events::proto::CUSTOM: return "custom";
-    case events::proto::CLICK: return "click";
-    case events::proto::PAGEVIEW: return "pageview";
-    case events::proto::SUMMARY: return "summary";
-    case events::proto::MIGRATION_OP: return "migration_op";
-    case events::proto::DIAGNOSTIC: return "diagnostic";
-    case events::proto::PAYLOAD: return "payload";
-    case events::proto::ALIAS: return "alias";
-    default: return "unknown";  // Protobuf enums are open: a newer release may have written it
+    case events::proto::INDEX:
+      return "index";
+    case events::proto::IDENTIFY:
+      return "identify";
+    case events::proto::FEATURE:
+      return "feature";
+    case events::proto::DEBUG:
+      return "debug";
+    case events::proto::CUSTOM:
+      return "custom";
+    case events::proto::CLICK:
+      return "click";
+    case events::proto::PAGEVIEW:
+      return "pageview";
+    case events::proto::SUMMARY:
+      return "summary";
+    case events::proto::MIGRATION_OP:
+      return "migration_op";
+    case events::proto::DIAGNOSTIC:
+      return "diagnostic";
+    case events::proto::PAYLOAD:
+      return "payload";
+    case events::proto::ALIAS:
+      return "alias";
+    default:
+      return "unknown";  // Protobuf enums are open: a newer release may have written it
   }
 }
 

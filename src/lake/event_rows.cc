@@ -1,9 +1,9 @@
 #include "lake/event_rows.h"
 
-#include <fmt/format.h>
-
 #include <chrono>
 #include <filesystem>
+
+#include <fmt/format.h>
 
 #include "base/id.h"
 #include "json/json.h"
@@ -66,10 +66,12 @@ Result<void> EventRows::make_table() {
   close_appender();
   std::string columns;
   for (const ColumnDefinition& column : event_columns()) {
-    columns += fmt::format("{}\"{}\" {}", columns.empty() ? "" : ", ", column.name, column.sql_type);
+    columns +=
+        fmt::format("{}\"{}\" {}", columns.empty() ? "" : ", ", column.name, column.sql_type);
   }
   FS_TRY(duckdb_.execute(fmt::format("CREATE OR REPLACE TABLE pending ({})", columns)));
-  if (api_.duckdb_appender_create(duckdb_.connection(), nullptr, "pending", &appender_) == DuckDBError) {
+  if (api_.duckdb_appender_create(duckdb_.connection(), nullptr, "pending", &appender_) ==
+      DuckDBError) {
     return fail(error_from_duckdb(api_.duckdb_appender_error(appender_), ErrorKind::Unavailable));
   }
   rows_ = 0;
@@ -137,7 +139,8 @@ Result<void> EventRows::add(const events::proto::Event& event, const RowOrigin& 
   return {};
 }
 
-void EventRows::add_identity(const events::proto::Event& event, const RowOrigin& origin, std::int32_t day) {
+void EventRows::add_identity(const events::proto::Event& event, const RowOrigin& origin,
+                             std::int32_t day) {
   number(kDate, day);
   number(kReceivedAt, event.received_us());
   number(kTime, event.time_us());
@@ -169,7 +172,8 @@ void EventRows::add_label(const EnvironmentLabel* label) {
 void EventRows::add_values(const events::proto::Event& event) {
   optional_text(kKey, event.key());
   event.has_variation() ? number(kVariation, event.variation()) : null(kVariation);
-  event.has_version() ? number(kVersion, static_cast<std::int64_t>(event.version())) : null(kVersion);
+  event.has_version() ? number(kVersion, static_cast<std::int64_t>(event.version()))
+                      : null(kVersion);
   optional_text(kValue, event.value_json());
   optional_text(kDefaultValue, event.default_json());
   optional_text(kReason, event.reason_json());
@@ -194,12 +198,14 @@ void EventRows::add_metric_and_summary(const events::proto::Event& event) {
     null(kMetricMicros);
     null(kMetricValue);
   }
-  event.has_sampling_ratio() ? number(kSamplingRatio, static_cast<std::int64_t>(event.sampling_ratio()))
-                             : null(kSamplingRatio);
+  event.has_sampling_ratio()
+      ? number(kSamplingRatio, static_cast<std::int64_t>(event.sampling_ratio()))
+      : null(kSamplingRatio);
   if (event.kind() == events::proto::SUMMARY) {
     number(kCount, static_cast<std::int64_t>(event.count()));
     number(kUnknownFlag, event.unknown_flag());
-    event.start_us() != 0 ? number(kStartedAt, static_cast<std::int64_t>(event.start_us())) : null(kStartedAt);
+    event.start_us() != 0 ? number(kStartedAt, static_cast<std::int64_t>(event.start_us()))
+                          : null(kStartedAt);
   } else {
     null(kCount);
     null(kUnknownFlag);
@@ -281,9 +287,10 @@ Result<void> EventRows::copy_date(const std::string& folder, std::int32_t day, b
       is_only ? std::string() : fmt::format(" WHERE date = DATE '{}'", date_of_day(day));
   // One row group per file: what is in memory is bounded by rows, so is a row group.
   FS_TRY(auto written,
-         duckdb_.rows(fmt::format("COPY (SELECT {} FROM pending{}) TO {} (FORMAT parquet, COMPRESSION zstd, "
-                                  "COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 1048576, USE_TMP_FILE false, RETURN_STATS)",
-                                  columns, where, sql_quoted(folder + "/" + file.path))));
+         duckdb_.rows(fmt::format(
+             "COPY (SELECT {} FROM pending{}) TO {} (FORMAT parquet, COMPRESSION zstd, "
+             "COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 1048576, USE_TMP_FILE false, RETURN_STATS)",
+             columns, where, sql_quoted(folder + "/" + file.path))));
   FS_TRY(const FileStats stats, read_file_stats(written));
   if (stats.rows != rows_by_day_.at(day)) {
     return fail(ErrorKind::DataLoss, "the Parquet file holds other rows than asked");
@@ -295,8 +302,8 @@ Result<void> EventRows::copy_date(const std::string& folder, std::int32_t day, b
 
 std::string date_of_day(std::int32_t day) {
   const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{day}}};
-  return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                     static_cast<unsigned>(date.day()));
+  return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
 }
 
 }  // namespace flagstream::lake

@@ -28,7 +28,8 @@ struct ColumnDefinition {
   std::string_view delta_type;  // Delta's
 };
 
-// `date` is first: it is the partition column, and stands in the folder's name instead of the files.
+// `date` is first: it is the partition column, and stands in the folder's name instead of the
+// files.
 std::span<const ColumnDefinition> event_columns();
 
 // The `metaData` object of a new table.
@@ -60,8 +61,8 @@ class EventRows {
   // Text bytes held, about.
   std::uint64_t bytes() const { return bytes_; }
 
-  // Writes one Parquet file for each date below `folder` (which has a folder for each of dates()) and empties
-  // the table.  Not synced; after an error this object must not be used again.
+  // Writes one Parquet file for each date below `folder` (which has a folder for each of dates())
+  // and empties the table.  Not synced; after an error this object must not be used again.
   Result<std::vector<AddFile>> write(const std::string& folder, MicrosUtc now);
   // The dates held, as days since 1970.
   std::vector<std::int32_t> dates() const;

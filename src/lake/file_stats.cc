@@ -1,12 +1,12 @@
 #include "lake/file_stats.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
 #include <optional>
+
+#include <fmt/format.h>
 
 #include "json/json.h"
 #include "lake/duckdb_json.h"
@@ -16,15 +16,22 @@ namespace flagstream::lake {
 namespace {
 
 // Order of the columns of RETURN_STATS.
-enum StatsColumn : std::size_t { kFileName, kRowCount, kFileSize, kFooterSize, kColumnStatistics, kStatsColumns };
+enum StatsColumn : std::size_t {
+  kFileName,
+  kRowCount,
+  kFileSize,
+  kFooterSize,
+  kColumnStatistics,
+  kStatsColumns
+};
 
 // Longer texts may be cut in Parquet's statistics, and a cut maximum is not one.
 constexpr std::size_t kTextBytesMax = 64;
 
 // What queries filter by; statistics of the rest would only make the log larger.
-constexpr std::array<std::string_view, 9> kBounded = {"received_at",   "time",      "environment_id",
-                                                      "kind",          "key",       "count",
-                                                      "source_offset", "partition", "generation"};
+constexpr std::array<std::string_view, 9> kBounded = {
+    "received_at", "time",          "environment_id", "kind",      "key",
+    "count",       "source_offset", "partition",      "generation"};
 
 std::optional<std::int64_t> integer_in(std::string_view text) {
   std::int64_t value = 0;
@@ -39,7 +46,8 @@ std::string bound_of(const ColumnDefinition& column, std::string_view text, Roun
   if (column.delta_type == "string") {
     if (text.size() <= kTextBytesMax) append_json_string(text, out);
   } else if (column.delta_type == "timestamp") {
-    if (const std::string time = delta_timestamp(text, rounding); !time.empty()) append_json_string(time, out);
+    if (const std::string time = delta_timestamp(text, rounding); !time.empty())
+      append_json_string(time, out);
   } else if (integer_in(text)) {
     out = text;
   }
@@ -48,7 +56,8 @@ std::string bound_of(const ColumnDefinition& column, std::string_view text, Roun
 
 std::string_view text_at(const json::Object& object, std::string_view name) {
   const json::Value* value = object.if_contains(name);
-  return value != nullptr && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
+  return value != nullptr && value->is_string() ? std::string_view(value->get_string())
+                                                : std::string_view();
 }
 
 struct Members {
@@ -103,7 +112,8 @@ Result<FileStats> read_file_stats(const std::vector<std::vector<std::string>>& r
   }
   Members lowest, highest, nulls;
   for (const ColumnDefinition& column : event_columns()) {
-    const json::Value* found = columns->get_object().if_contains(fmt::format("\"{}\"", column.name));
+    const json::Value* found =
+        columns->get_object().if_contains(fmt::format("\"{}\"", column.name));
     if (found == nullptr || !found->is_object()) continue;
     const json::Object& stats = found->get_object();
     nulls.add(column.name, text_at(stats, "null_count"));
@@ -115,18 +125,21 @@ Result<FileStats> read_file_stats(const std::vector<std::vector<std::string>>& r
   FileStats stats;
   stats.rows = static_cast<std::uint64_t>(*count);
   stats.size = *size;
-  stats.delta_json = fmt::format(R"({{"numRecords":{},"minValues":{{{}}},"maxValues":{{{}}},"nullCount":{{{}}}}})",
-                                 *count, lowest.text, highest.text, nulls.text);
+  stats.delta_json =
+      fmt::format(R"({{"numRecords":{},"minValues":{{{}}},"maxValues":{{{}}},"nullCount":{{{}}}}})",
+                  *count, lowest.text, highest.text, nulls.text);
   return stats;
 }
 
 std::string delta_timestamp(std::string_view text, Rounding rounding) {
   const auto micros = micros_in(text);
   if (!micros || *micros < 0) return {};
-  const std::int64_t millis = (*micros + (rounding == Rounding::Up ? kMicrosPerMilli - 1 : 0)) / kMicrosPerMilli;
+  const std::int64_t millis =
+      (*micros + (rounding == Rounding::Up ? kMicrosPerMilli - 1 : 0)) / kMicrosPerMilli;
   const std::int64_t seconds = millis / 1000;
-  return fmt::format("{}T{:02}:{:02}:{:02}.{:03}Z", date_of_day(static_cast<std::int32_t>(seconds / 86'400)),
-                     seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, millis % 1000);
+  return fmt::format("{}T{:02}:{:02}:{:02}.{:03}Z",
+                     date_of_day(static_cast<std::int32_t>(seconds / 86'400)), seconds / 3600 % 24,
+                     seconds / 60 % 60, seconds % 60, millis % 1000);
 }
 
 }  // namespace flagstream::lake

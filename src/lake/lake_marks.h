@@ -1,12 +1,13 @@
 // The stage's state in a table: transaction marks (Delta's `txn`) by application id.
 //
-//     flagstream/GENERATION/LOG/PARTITION                  version = offset after the last frame read
-//     flagstream/GENERATION/LOG/PARTITION/gap              version = records passed over because the log lost them
-//     flagstream/GENERATION/LOG/PARTITION/SOURCE/offset    version = highest source taken: its offset
-//     flagstream/GENERATION/LOG/PARTITION/SOURCE/event     version = its index << 32 | its part
+//     flagstream/GENERATION/LOG/PARTITION                  version = offset after the last frame
+//     read flagstream/GENERATION/LOG/PARTITION/gap              version = records passed over
+//     because the log lost them flagstream/GENERATION/LOG/PARTITION/SOURCE/offset    version =
+//     highest source taken: its offset flagstream/GENERATION/LOG/PARTITION/SOURCE/event     version
+//     = its index << 32 | its part
 //
-// LOG is the log id of the topic read and SOURCE that of the topic that its records were made from, 32 hex
-// digits each.  The last kind may go down when its `offset` goes up; the others only grow.
+// LOG is the log id of the topic read and SOURCE that of the topic that its records were made from,
+// 32 hex digits each.  The last kind may go down when its `offset` goes up; the others only grow.
 #pragma once
 
 #include <cstdint>
@@ -42,12 +43,14 @@ std::string position_app_id(const MarkScope& scope, log::Partition partition);
 std::vector<TransactionMark> marks_of(const MarkScope& scope, log::Partition partition,
                                       const PartitionProgress& progress, std::int64_t now_ms);
 
-// Records of the topic that the marks do not cover yet; ticks at the ends do not count.  For health checks.
-std::uint64_t records_behind(const std::map<std::string, TransactionMark>& marks, std::uint64_t generation,
-                             const log::TopicInfo& topic);
+// Records of the topic that the marks do not cover yet; ticks at the ends do not count.  For health
+// checks.
+std::uint64_t records_behind(const std::map<std::string, TransactionMark>& marks,
+                             std::uint64_t generation, const log::TopicInfo& topic);
 
-// The progress of a partition as a table's marks say it; all zero if they do not.  DataLoss: marks of ours
-// that cannot be.
-Result<PartitionProgress> progress_in(const TableState& state, const MarkScope& scope, log::Partition partition);
+// The progress of a partition as a table's marks say it; all zero if they do not.  DataLoss: marks
+// of ours that cannot be.
+Result<PartitionProgress> progress_in(const TableState& state, const MarkScope& scope,
+                                      log::Partition partition);
 
 }  // namespace flagstream::lake

@@ -31,8 +31,8 @@ double in_seconds(std::int64_t micros) {
 
 class LakeStage::Fold {
  public:
-  Fold(LakeSettings settings, const DuckDb& duckdb, log::Log& log, io::FileSystem& files, const Clock& clock,
-       telemetry::Registry& registry)
+  Fold(LakeSettings settings, const DuckDb& duckdb, log::Log& log, io::FileSystem& files,
+       const Clock& clock, telemetry::Registry& registry)
       : settings_(std::move(settings)),
         duckdb_(duckdb),
         log_(log),
@@ -103,8 +103,8 @@ Result<void> LakeStage::Fold::open() {
   const std::string metadata = event_table_metadata(random_uuid(), clock_.now() / kMicrosPerMilli);
   FS_TRY(table_, DeltaTable::open(files_, *session_, clock_, settings_.folder, metadata));
   if (const std::string missing = missing_column(table_->state().schema); !missing.empty()) {
-    return fail(ErrorKind::InvalidArgument, settings_.folder + ": the table has no column " + missing +
-                                                "; it was made by another release");
+    return fail(ErrorKind::InvalidArgument, settings_.folder + ": the table has no column " +
+                                                missing + "; it was made by another release");
   }
   FS_TRY(tidy_up());
   report();
@@ -144,8 +144,9 @@ Result<LakeStage::Fold::Progress> LakeStage::Fold::positions(const log::TopicInf
     // A lake that begins later than its log takes what is there; from then on every loss is a gap.
     if (is_new) found.next_offset = range.begin;
     if (found.next_offset > range.end) {
-      return fail(ErrorKind::DataLoss, "the lake has read partition " + std::to_string(partition) + " of " +
-                                           settings_.topic + " up to " + std::to_string(found.next_offset) +
+      return fail(ErrorKind::DataLoss, "the lake has read partition " + std::to_string(partition) +
+                                           " of " + settings_.topic + " up to " +
+                                           std::to_string(found.next_offset) +
                                            ", but the topic ends at " + std::to_string(range.end));
     }
     starts.push_back({.partition = partition, .offset = found.next_offset});
@@ -157,7 +158,8 @@ Result<LakeStage::Fold::Progress> LakeStage::Fold::positions(const log::TopicInf
 // Makes it durable where a new lake began, before anything can be lost unnoticed behind that.
 Result<void> LakeStage::Fold::mark_start() {
   const bool is_unmarked = std::ranges::any_of(progress_, [&](const auto& each) {
-    return each.second.next_offset > 0 && !table_->state().marks.contains(position_app_id(scope_, each.first));
+    return each.second.next_offset > 0 &&
+           !table_->state().marks.contains(position_app_id(scope_, each.first));
   });
   if (!is_unmarked) return {};
   telemetry::info("lake begins after the start of its topic", {{"topic", settings_.topic}});
@@ -205,7 +207,8 @@ Result<void> LakeStage::Fold::take_frame(const log::Frame& frame) {
   return {};
 }
 
-Result<void> LakeStage::Fold::take_record(const log::Frame& frame, log::Offset offset, std::string_view record) {
+Result<void> LakeStage::Fold::take_record(const log::Frame& frame, log::Offset offset,
+                                          std::string_view record) {
   const auto kind = events::record_kind(record);
   if (kind == events::RecordKind::Tick) {
     probe_.ticks.add();
@@ -253,10 +256,12 @@ Result<void> LakeStage::Fold::take_event(log::Partition partition) {
 Result<void> LakeStage::Fold::take_gap(const log::Fetched& fetched) {
   PartitionProgress& progress = progress_.at(fetched.partition);
   const std::uint64_t lost = fetched.next_offset - progress.next_offset;
-  const std::string_view why = fetched.status == log::Fetched::Status::OutOfRange ? "retention" : "damage";
+  const std::string_view why =
+      fetched.status == log::Fetched::Status::OutOfRange ? "retention" : "damage";
   if (settings_.on_gap == OnGap::Stop) {
     return fail(ErrorKind::DataLoss, settings_.topic + " has lost " + std::to_string(lost) +
-                                         " records of partition " + std::to_string(fetched.partition) +
+                                         " records of partition " +
+                                         std::to_string(fetched.partition) +
                                          " that the lake has not read (" + std::string(why) + ")");
   }
   telemetry::error("lake goes on behind a gap",
@@ -319,7 +324,8 @@ Commit LakeStage::Fold::next_commit() const {
   commit.id = Id128::random().to_hex();
   // Of every partition, changed or not: the last commit alone tells where the stage stands.
   for (const auto& [partition, progress] : progress_) {
-    std::ranges::move(marks_of(scope_, partition, progress, commit.timestamp), std::back_inserter(commit.marks));
+    std::ranges::move(marks_of(scope_, partition, progress, commit.timestamp),
+                      std::back_inserter(commit.marks));
   }
   commit.files = pending_.files;
   return commit;
@@ -336,8 +342,10 @@ Result<void> LakeStage::Fold::commit() {
   probe_.commits.add();
   probe_.rows.add(pending_.rows);
   probe_.files.add(commit.files.size());
-  for (const AddFile& file : commit.files) probe_.file_bytes.add(static_cast<std::uint64_t>(file.size));
-  if (!commit.files.empty()) probe_.committed_at_seconds.set(static_cast<double>(commit.timestamp) / 1e3);
+  for (const AddFile& file : commit.files)
+    probe_.file_bytes.add(static_cast<std::uint64_t>(file.size));
+  if (!commit.files.empty())
+    probe_.committed_at_seconds.set(static_cast<double>(commit.timestamp) / 1e3);
   pending_ = {};
   committed_ = progress_;
   committed_since_ = clock_.monotonic();
@@ -372,8 +380,10 @@ Result<bool> LakeStage::Fold::is_overtaken() const {
 
 // Drops everything that is not committed and reads on from where the table now stands.
 Result<void> LakeStage::Fold::start_over() {
-  telemetry::warn("lake was overtaken by another writer of its partitions", {{"folder", settings_.folder}});
-  for (const AddFile& file : pending_.files) FS_TRY(files_.remove(settings_.folder + "/" + file.path));
+  telemetry::warn("lake was overtaken by another writer of its partitions",
+                  {{"folder", settings_.folder}});
+  for (const AddFile& file : pending_.files)
+    FS_TRY(files_.remove(settings_.folder + "/" + file.path));
   pending_ = {};
   rows_.reset();
   FS_TRY(rows_, EventRows::open(*session_));
@@ -382,7 +392,8 @@ Result<void> LakeStage::Fold::start_over() {
 }
 
 Result<void> LakeStage::Fold::tidy_up() {
-  const std::int64_t age = std::max(settings_.orphan_age.count(), 2 * settings_.commit_interval.count());
+  const std::int64_t age =
+      std::max(settings_.orphan_age.count(), 2 * settings_.commit_interval.count());
   FS_TRY(const std::size_t removed, table_->remove_orphans(age));
   probe_.orphans_removed.add(removed);
   return {};
@@ -391,14 +402,14 @@ Result<void> LakeStage::Fold::tidy_up() {
 void LakeStage::Fold::report() {
   probe_.version.set(static_cast<double>(table_->state().version));
   probe_.pending_rows.set(static_cast<double>(pending_.rows + rows_->rows()));
-  probe_.lag_seconds.set(
-      pending_.oldest_received < 0
-          ? 0
-          : std::max(0.0, in_seconds(clock_.now() - pending_.oldest_received)));
+  probe_.lag_seconds.set(pending_.oldest_received < 0
+                             ? 0
+                             : std::max(0.0, in_seconds(clock_.now() - pending_.oldest_received)));
 }
 
-Result<std::unique_ptr<LakeStage>> LakeStage::open(LakeSettings settings, const DuckDb& duckdb, log::Log& log,
-                                                   io::FileSystem& files, const Clock& clock,
+Result<std::unique_ptr<LakeStage>> LakeStage::open(LakeSettings settings, const DuckDb& duckdb,
+                                                   log::Log& log, io::FileSystem& files,
+                                                   const Clock& clock,
                                                    telemetry::Registry& registry) {
   auto fold = std::make_unique<Fold>(std::move(settings), duckdb, log, files, clock, registry);
   FS_TRY(fold->open());

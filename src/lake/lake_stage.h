@@ -1,11 +1,14 @@
-// The stage `lake`: folds the topic `events` into the Delta table `events`, each event exactly once.
+// The stage `lake`: folds the topic `events` into the Delta table `events`, each event exactly
+// once.
 //
-// Its whole state is in the table's own transaction log.  Every commit holds, beside the files it adds, one
-// transaction mark per partition with the position that it read to and two with the highest source taken
-// (names: lake_marks.h).  So the output and the knowledge of what has been output change in one atomic step, and
-// a restart has nothing to reconcile: it reads the log, opens the topic at the marked positions and goes on.
+// Its whole state is in the table's own transaction log.  Every commit holds, beside the files it
+// adds, one transaction mark per partition with the position that it read to and two with the
+// highest source taken (names: lake_marks.h).  So the output and the knowledge of what has been
+// output change in one atomic step, and a restart has nothing to reconcile: it reads the log, opens
+// the topic at the marked positions and goes on.
 //
-//     read frames -> drop repeats by source -> rows in memory -> Parquet files, synced -> commit (link)
+//     read frames -> drop repeats by source -> rows in memory -> Parquet files, synced -> commit
+//     (link)
 //
 // Single-threaded: one thread calls run().
 #pragma once
@@ -29,19 +32,21 @@ namespace flagstream::lake {
 enum class OnGap { Stop, Continue };
 
 struct LakeSettings {
-  std::string folder;                      // of the table, e.g. DATA/lake/events
+  std::string folder;  // of the table, e.g. DATA/lake/events
   std::string topic = "events";
   std::vector<log::Partition> partitions;  // empty: all
   std::uint64_t generation = 0;
-  std::chrono::microseconds commit_interval = std::chrono::seconds(30);  // from the first record after a commit
+  std::chrono::microseconds commit_interval =
+      std::chrono::seconds(30);                 // from the first record after a commit
   std::uint64_t commit_bytes = 128ull << 20;    // of input
   std::uint64_t file_rows_max = 250'000;        // rows are in memory until their file is written
   std::uint64_t file_bytes_max = 128ull << 20;  // text bytes of those rows
   std::int64_t checkpoint_commits = 100;
-  // Files that no commit names are removed after so long, or after two commit intervals if that is longer.
+  // Files that no commit names are removed after so long, or after two commit intervals if that is
+  // longer.
   std::chrono::microseconds orphan_age = std::chrono::hours(1);
-  // What is committed after this long if only ticks were read: positions alone, so that an idle stage does not fall
-  // behind retention.
+  // What is committed after this long if only ticks were read: positions alone, so that an idle
+  // stage does not fall behind retention.
   std::chrono::microseconds position_interval = std::chrono::hours(1);
   std::uint64_t memory_bytes_max = 1ull << 30;  // DuckDB's
   std::size_t read_bytes_max = 8ull << 20;
@@ -51,16 +56,18 @@ struct LakeSettings {
 
 class LakeStage {
  public:
-  // `log`, `files`, `clock`, `registry` and `duckdb` must outlive it.  Makes the table if there is none.  `files`
-  // must be the machine's own, for DuckDB writes to it, too.  The topic need not exist yet.
-  static Result<std::unique_ptr<LakeStage>> open(LakeSettings settings, const DuckDb& duckdb, log::Log& log,
-                                                 io::FileSystem& files, const Clock& clock,
-                                                 telemetry::Registry& registry);
+  // `log`, `files`, `clock`, `registry` and `duckdb` must outlive it.  Makes the table if there is
+  // none.  `files` must be the machine's own, for DuckDB writes to it, too.  The topic need not
+  // exist yet.
+  static Result<std::unique_ptr<LakeStage>> open(LakeSettings settings, const DuckDb& duckdb,
+                                                 log::Log& log, io::FileSystem& files,
+                                                 const Clock& clock, telemetry::Registry& registry);
   ~LakeStage();
 
-  // Folds until asked to stop, then commits what it holds and returns.  An error leaves the table whole; open
-  // a new stage to go on.  DataLoss: a gap in the topic (see LakeSettings::on_gap), or positions in the table
-  // that the topic does not reach.  InvalidArgument: records or a table of a newer release.
+  // Folds until asked to stop, then commits what it holds and returns.  An error leaves the table
+  // whole; open a new stage to go on.  DataLoss: a gap in the topic (see LakeSettings::on_gap), or
+  // positions in the table that the topic does not reach.  InvalidArgument: records or a table of a
+  // newer release.
   Result<void> run(std::stop_token stop);
 
   // One turn of run(): reads what is there (waiting at most settings.poll), commits if it is time.

@@ -16,6 +16,7 @@
 #include "events/record.h"
 #include "io/crash_point.h"
 #include "lake/delta_table.h"
+#include "lake/event_rows.h"
 #include "lake/lake_marks.h"
 #include "lake/stage_child_test.h"
 #include "log/local_log.h"
@@ -61,8 +62,9 @@ class LakeStageTest : public testing::Test {
               testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
-    log_ = log::open_local_log({.folder = log_folder(), .segment_bytes = kSegmentBytes, .pool_segments = 0},
-                               files_, clock_, registry_);
+    log_ = log::open_local_log(
+        {.folder = log_folder(), .segment_bytes = kSegmentBytes, .pool_segments = 0}, files_,
+        clock_, registry_);
   }
   void TearDown() override {
     appender_.reset();
@@ -73,7 +75,8 @@ class LakeStageTest : public testing::Test {
   std::string log_folder() const { return folder_ + "/log"; }
   std::string table_folder() const { return folder_ + "/lake/events"; }
 
-  void append(log::Partition partition, const std::vector<std::string>& records, const std::string& topic = "events") {
+  void append(log::Partition partition, const std::vector<std::string>& records,
+              const std::string& topic = "events") {
     if (appender_ == nullptr || topic != topic_) {
       appender_.reset();
       appender_ = *log_->open_appender(topic, {.partitions = topic == "events" ? 2u : 1u});
@@ -119,8 +122,8 @@ class LakeStageTest : public testing::Test {
       list += (list.empty() ? "" : ", ") + sql_quoted(table_folder() + "/" + path);
     }
     if (list.empty()) return {};
-    auto found = session_->rows(
-        fmt::format("SELECT {} FROM read_parquet([{}], hive_partitioning = true) {}", columns, list, rest));
+    auto found = session_->rows(fmt::format(
+        "SELECT {} FROM read_parquet([{}], hive_partitioning = true) {}", columns, list, rest));
     if (!found) ADD_FAILURE() << found.error().what;
     return found ? *std::move(found) : Rows{};
   }
@@ -159,16 +162,19 @@ TEST_F(LakeStageTest, ACounterOfASummaryIsARowThatSqlCanSum) {
   turn(*lake);
   commit(*lake);
 
-  EXPECT_EQ(rows("date, received_at, time, environment_id, kind, key, variation, version, value, default_value, count, "
-                 "unknown_flag, started_at, context_kinds, noise, metric_micros"),
-            (Rows{{"\"2026-11-25\"", "\"2026-11-25T09:46:40.001000Z\"", "\"2026-11-25T09:46:39.999995Z\"", "7",
-                   "\"summary\"", "\"flag-08\"", "0", "7", "\"true\"", "\"false\"", "12", "false",
-                   "\"2026-11-25T09:45:40Z\"", R"("[\"user\",\"org\"]")", "0", "null"},
-                  {"\"2026-11-25\"", "\"2026-11-25T09:46:40.001000Z\"", "\"2026-11-25T09:46:39.999995Z\"", "7",
-                   "\"summary\"", "\"flag-08\"", "null", "null", "null", "null", "5", "true",
-                   "null", "null", "32", "null"}}));
+  EXPECT_EQ(
+      rows("date, received_at, time, environment_id, kind, key, variation, version, value, "
+           "default_value, count, "
+           "unknown_flag, started_at, context_kinds, noise, metric_micros"),
+      (Rows{{"\"2026-11-25\"", "\"2026-11-25T09:46:40.001000Z\"", "\"2026-11-25T09:46:39.999995Z\"",
+             "7", "\"summary\"", "\"flag-08\"", "0", "7", "\"true\"", "\"false\"", "12", "false",
+             "\"2026-11-25T09:45:40Z\"", R"("[\"user\",\"org\"]")", "0", "null"},
+            {"\"2026-11-25\"", "\"2026-11-25T09:46:40.001000Z\"", "\"2026-11-25T09:46:39.999995Z\"",
+             "7", "\"summary\"", "\"flag-08\"", "null", "null", "null", "null", "5", "true", "null",
+             "null", "32", "null"}}));
   EXPECT_EQ(rows("sum(count)", "WHERE kind = 'summary' AND key = 'flag-08'"), (Rows{{"17"}}));
-  EXPECT_EQ(rows("\"partition\", generation, source_log, source_offset, source_index, source_part", "WHERE count = 12"),
+  EXPECT_EQ(rows("\"partition\", generation, source_log, source_offset, source_index, source_part",
+                 "WHERE count = 12"),
             (Rows{{"1", "0", "\"" + kPayloads.to_hex() + "\"", "1000", "3", "1"}}));
 }
 
@@ -185,9 +191,10 @@ TEST_F(LakeStageTest, AMetricKeepsItsExactMicrosAndAContextItsKeys) {
   const auto lake = stage();
   turn(*lake);
   commit(*lake);
-  EXPECT_EQ(rows("kind, metric_micros, metric_value, data, sampling_ratio, contexts, context, count, variation"),
-            (Rows{{"\"custom\"", "-1500000", "-1.5", R"("{\"n\":\"\\n\"}")", "1", R"("{\"user\":\"k\\\"1\"}")",
-                   R"("{\"kind\":\"user\"}")", "null", "null"}}));
+  EXPECT_EQ(rows("kind, metric_micros, metric_value, data, sampling_ratio, contexts, context, "
+                 "count, variation"),
+            (Rows{{"\"custom\"", "-1500000", "-1.5", R"("{\"n\":\"\\n\"}")", "1",
+                   R"("{\"user\":\"k\\\"1\"}")", R"("{\"kind\":\"user\"}")", "null", "null"}}));
 }
 
 TEST_F(LakeStageTest, ARowCarriesTheIdsAndTheKeysThatPeopleKnow) {
@@ -213,6 +220,27 @@ TEST_F(LakeStageTest, ARowCarriesTheIdsAndTheKeysThatPeopleKnow) {
             (Rows{{"7", "3", "\"shop\"", "\"production\""}, {"8", "null", "null", "null"}}));
 }
 
+// By this a query knows that it need not open every file to learn what columns there are.
+TEST_F(LakeStageTest, AFilesStatisticsNameEveryColumn) {
+  append(0, {record_of(event_from(1))});
+  const auto lake = stage();
+  turn(*lake);
+  commit(*lake);
+  const std::string stats = table().files.begin()->second.stats;
+  EXPECT_TRUE(stats.starts_with(
+      R"({"numRecords":1,"minValues":{"received_at":"2026-11-25T09:46:40.000Z","time":"2026-11-25T09:46:39.999Z","environment_id":7,)"))
+      << stats;
+  EXPECT_NE(
+      stats.find(
+          R"("maxValues":{"received_at":"2026-11-25T09:46:40.001Z","time":"2026-11-25T09:46:40.000Z",)"),
+      std::string::npos)
+      << stats;
+  const std::string nulls = stats.substr(stats.find("nullCount"));
+  for (const ColumnDefinition& column : event_columns().subspan(1)) {
+    EXPECT_NE(nulls.find(fmt::format("\"{}\":", column.name)), std::string::npos) << column.name;
+  }
+}
+
 TEST_F(LakeStageTest, EachReceivedDateHasItsOwnFolderAndFile) {
   events::proto::Event tomorrow = event_from(2);
   tomorrow.set_received_us(kStart + kMicrosPerDay);
@@ -221,8 +249,10 @@ TEST_F(LakeStageTest, EachReceivedDateHasItsOwnFolderAndFile) {
   turn(*lake);
   commit(*lake);
   std::vector<std::string> dates;
-  for (const auto& [path, file] : table().files) dates.push_back(path.substr(0, 15) + file.partition_values.at("date"));
-  EXPECT_EQ(dates, (std::vector<std::string>{"date=2026-11-252026-11-25", "date=2026-11-262026-11-26"}));
+  for (const auto& [path, file] : table().files)
+    dates.push_back(path.substr(0, 15) + file.partition_values.at("date"));
+  EXPECT_EQ(dates,
+            (std::vector<std::string>{"date=2026-11-252026-11-25", "date=2026-11-262026-11-26"}));
   EXPECT_EQ(rows("date, source_offset"), (Rows{{"\"2026-11-25\"", "1"}, {"\"2026-11-26\"", "2"}}));
 }
 
@@ -241,8 +271,9 @@ TEST_F(LakeStageTest, RepeatsAreDroppedBySourceAlsoAfterARestart) {
   turn(*lake);
   commit(*lake);
   EXPECT_EQ(lake->probe().repeated.value(), 2u);
-  EXPECT_EQ(rows("\"partition\", source_offset, source_index"),
-            (Rows{{"0", "1", "0"}, {"0", "1", "1"}, {"0", "2", "0"}, {"0", "3", "0"}, {"1", "1", "0"}}));
+  EXPECT_EQ(
+      rows("\"partition\", source_offset, source_index"),
+      (Rows{{"0", "1", "0"}, {"0", "1", "1"}, {"0", "2", "0"}, {"0", "3", "0"}, {"1", "1", "0"}}));
 }
 
 TEST_F(LakeStageTest, CommitsComeByTimeOrBySizeAndNotBefore) {
@@ -382,7 +413,8 @@ TEST_F(LakeStageTest, ATopicThatEndsBeforeTheTablesPositionIsRefused) {
   const auto done = lake->turn();
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().kind, ErrorKind::DataLoss);
-  EXPECT_EQ(done.error().what, "the lake has read partition 0 of events up to 5, but the topic ends at 1");
+  EXPECT_EQ(done.error().what,
+            "the lake has read partition 0 of events up to 5, but the topic ends at 1");
 }
 
 void damage(const std::string& folder, const std::string& text) {
@@ -453,7 +485,8 @@ TEST_F(LakeStageTest, CheckpointsComeEverySoManyCommitsAndReadersNeedNoCommitBef
     }
   }
   ASSERT_TRUE(files_.exists(table_folder() + "/_delta_log/" + checkpoint_name(3)));
-  for (int i = 0; i <= 3; ++i) ASSERT_TRUE(files_.remove(table_folder() + "/_delta_log/" + commit_name(i)));
+  for (int i = 0; i <= 3; ++i)
+    ASSERT_TRUE(files_.remove(table_folder() + "/_delta_log/" + commit_name(i)));
   append(0, {record_of(event_from(4)), record_of(event_from(5))});
   const auto lake = stage(with);
   turn(*lake);
@@ -462,14 +495,16 @@ TEST_F(LakeStageTest, CheckpointsComeEverySoManyCommitsAndReadersNeedNoCommitBef
 }
 
 // Exit status of the child; -N if signal N ended it.
-int run_child(const std::string& log_folder, const std::string& table_folder, const std::string& crash_point) {
-  std::string program = std::filesystem::read_symlink("/proc/self/exe"), verb(kStageChild), log = log_folder,
-              table = table_folder;
+int run_child(const std::string& log_folder, const std::string& table_folder,
+              const std::string& crash_point) {
+  std::string program = std::filesystem::read_symlink("/proc/self/exe"), verb(kStageChild),
+              log = log_folder, table = table_folder;
   std::string points = "FLAGSTREAM_CRASH_POINTS=" + crash_point;
   char* const arguments[] = {program.data(), verb.data(), log.data(), table.data(), nullptr};
   char* const environment[] = {points.data(), nullptr};
   pid_t child = 0;
-  if (::posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environment) != 0) return 255;
+  if (::posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environment) != 0)
+    return 255;
   int status = 0;
   ::waitpid(child, &status, 0);
   return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
@@ -483,15 +518,18 @@ TEST_F(LakeStageTest, AKillAtAnyCrashPointCostsNothingAndRepeatsNothing) {
       std::vector<std::string> records;
       for (int i = 0; i < 5; ++i) records.push_back(record_of(event_from(next++)));
       append(static_cast<log::Partition>(frame % 2), records);
-      append(static_cast<log::Partition>(frame % 2), records);  // as transform repeats after a crash
+      append(static_cast<log::Partition>(frame % 2),
+             records);  // as transform repeats after a crash
     }
   };
   int kills = 0;
-  for (const char* point : {"lake.before_parquet", "lake.after_parquet", "lake.before_commit", "lake.after_link",
-                            "lake.after_commit", "lake.checkpoint.before_rename", "lake.checkpoint.after_rename"}) {
+  for (const char* point :
+       {"lake.before_parquet", "lake.after_parquet", "lake.before_commit", "lake.after_link",
+        "lake.after_commit", "lake.checkpoint.before_rename", "lake.checkpoint.after_rename"}) {
     for (int passage = 1; passage <= 3; ++passage) {
       more();
-      const int status = run_child(log_folder(), table_folder(), fmt::format("{}:{}", point, passage));
+      const int status =
+          run_child(log_folder(), table_folder(), fmt::format("{}:{}", point, passage));
       ASSERT_TRUE(status == -SIGKILL || status == 0) << point << ": " << status;
       if (status == -SIGKILL) ++kills;
       const auto counts = rows("count(*), count(DISTINCT source_offset)", "");
@@ -502,8 +540,9 @@ TEST_F(LakeStageTest, AKillAtAnyCrashPointCostsNothingAndRepeatsNothing) {
   }
   EXPECT_GE(kills, 15);
   ASSERT_EQ(run_child(log_folder(), table_folder(), ""), 0);
-  EXPECT_EQ(rows("count(*), count(DISTINCT source_offset), min(source_offset), max(source_offset)", ""),
-            (Rows{{std::to_string(next), std::to_string(next), "0", std::to_string(next - 1)}}));
+  EXPECT_EQ(
+      rows("count(*), count(DISTINCT source_offset), min(source_offset), max(source_offset)", ""),
+      (Rows{{std::to_string(next), std::to_string(next), "0", std::to_string(next - 1)}}));
   const auto info = log_->info("events");
   EXPECT_EQ(records_behind(table().marks, 0, *info), 0u);
 }
@@ -515,8 +554,8 @@ int run_stage_child(const std::string& log_folder, const std::string& table_fold
   const SystemClock clock;
   telemetry::Registry registry;
   io::FileSystem& files = io::posix_file_system();
-  const auto log =
-      log::open_local_log({.folder = log_folder, .segment_bytes = kSegmentBytes}, files, clock, registry);
+  const auto log = log::open_local_log({.folder = log_folder, .segment_bytes = kSegmentBytes},
+                                       files, clock, registry);
   const auto library = load_duckdb("");
   if (!library) return 2;
   LakeSettings settings;

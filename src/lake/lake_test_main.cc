@@ -1,5 +1,5 @@
-// The lake's test program is also the processes that its tests start: a stage that dies at a crash point, and the child
-// that answers a query.
+// The lake's test program is also the processes that its tests start: a stage that dies at a crash
+// point, and the child that answers a query.
 #include <string_view>
 
 #include <gtest/gtest.h>

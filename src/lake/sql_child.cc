@@ -1,9 +1,9 @@
-// The child's side of a query: limits of the process first, then DuckDB and the view, then the sandbox, and only then
-// the query.
+// The child's side of a query: limits of the process first, then DuckDB and the view, then the
+// sandbox, and only then the query.
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cctype>
+#include <cerrno>
 #include <optional>
 #include <string>
 
@@ -29,7 +29,7 @@ constexpr std::size_t kRequestBytesMax = 1 << 20;
 constexpr std::size_t kErrorBytesMax = 4 << 10;
 constexpr rlim_t kFilesMax = 4'096;
 // Beside DuckDB's own limit: code, stacks, what its allocator reserves, and the result.
-constexpr std::uint64_t kAddressSlackBytes = 1ull << 30;
+[[maybe_unused]] constexpr std::uint64_t kAddressSlackBytes = 1ull << 30;
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -64,7 +64,8 @@ void confine(const SqlSettings& settings) {
 std::string view_columns() {
   std::string list;
   for (const ColumnDefinition& column : event_columns()) {
-    list += fmt::format("{}NULL::{} AS \"{}\"", list.empty() ? "" : ", ", column.sql_type, column.name);
+    list +=
+        fmt::format("{}NULL::{} AS \"{}\"", list.empty() ? "" : ", ", column.sql_type, column.name);
   }
   return list;
 }
@@ -83,19 +84,33 @@ bool is_inside(std::string_view path) {
          ("/" + std::string(path) + "/").find("/../") == std::string::npos;
 }
 
+// Whether every file is known to have all our columns: they are only ever added at the end, and a
+// file of ours says in its statistics which it has.
+bool are_complete(const TableState& table) {
+  const std::string last = fmt::format("\"{}\":", event_columns().back().name);
+  return std::ranges::all_of(table.files, [&](const auto& each) {
+    const std::size_t columns = each.second.stats.find("\"nullCount\":");
+    return columns != std::string::npos &&
+           each.second.stats.find(last, columns) != std::string::npos;
+  });
+}
+
 // The view has all our columns, also those that older files, or none at all, do not have.
 Result<void> make_view(Session& duckdb, const std::string& folder) {
   FS_TRY(const TableState table, read_table(io::posix_file_system(), duckdb, folder));
   for (const auto& [path, file] : table.files) {
-    if (!is_inside(path)) return fail(ErrorKind::DataLoss, "the table names a file outside itself: " + path);
+    if (!is_inside(path))
+      return fail(ErrorKind::DataLoss, "the table names a file outside itself: " + path);
   }
   const std::string empty = fmt::format("SELECT {} WHERE false", view_columns());
   if (table.files.empty()) return duckdb.execute("CREATE VIEW events AS " + empty);
   const std::string paths = path_list(folder, table);
-  FS_TRY(duckdb.execute(fmt::format(
-      "CREATE VIEW events AS {} UNION ALL BY NAME SELECT * FROM read_parquet({}, union_by_name = true, "
-      "hive_partitioning = true, hive_types = {{'date': DATE}})",
-      empty, paths)));
+  // To unite by name every file has to be opened, also those that the query's dates rule out.
+  FS_TRY(
+      duckdb.execute(fmt::format("CREATE VIEW events AS {} UNION ALL BY NAME SELECT * FROM "
+                                 "read_parquet({}, union_by_name = {}, "
+                                 "hive_partitioning = true, hive_types = {{'date': DATE}})",
+                                 empty, paths, !are_complete(table))));
   return duckdb.execute("SET allowed_paths = " + paths);
 }
 
@@ -163,14 +178,16 @@ class Statement {
   }
 
   Result<void> prepare(const std::string& sql) {
-    const idx_t count = api_.duckdb_extract_statements(session_.connection(), sql.c_str(), &extracted_);
+    const idx_t count =
+        api_.duckdb_extract_statements(session_.connection(), sql.c_str(), &extracted_);
     if (count == 0) {
       const char* error = api_.duckdb_extract_statements_error(extracted_);
       if (error != nullptr) return fail(query_error(error));
     }
     if (count != 1) return fail(ErrorKind::InvalidArgument, "only one SELECT statement can be run");
     FS_TRY(check_first_word(sql));
-    if (api_.duckdb_prepare_extracted_statement(session_.connection(), extracted_, 0, &prepared_) == DuckDBError) {
+    if (api_.duckdb_prepare_extracted_statement(session_.connection(), extracted_, 0, &prepared_) ==
+        DuckDBError) {
       return fail(query_error(api_.duckdb_prepare_error(prepared_)));
     }
     if (api_.duckdb_prepared_statement_type(prepared_) != DUCKDB_STATEMENT_TYPE_SELECT) {
@@ -207,7 +224,8 @@ class Statement {
 // Appends rows until there are no more (true) or the next one would break a limit (false).
 class RowWriter {
  public:
-  RowWriter(const DuckDb& api, const SqlSettings& settings, const JsonColumns& columns, std::string& out)
+  RowWriter(const DuckDb& api, const SqlSettings& settings, const JsonColumns& columns,
+            std::string& out)
       : api_(api), settings_(settings), columns_(columns), out_(out) {}
 
   bool append(duckdb_data_chunk chunk) {
@@ -237,7 +255,8 @@ class RowWriter {
   std::uint64_t rows_ = 0;
 };
 
-Result<std::string> result_json(Session& session, const SqlSettings& settings, duckdb_result& result) {
+Result<std::string> result_json(Session& session, const SqlSettings& settings,
+                                duckdb_result& result) {
   const DuckDb& api = session.api();
   const JsonColumns columns(api, result);
   std::string out = R"({"columns":[)";
@@ -272,7 +291,8 @@ Result<std::string> read_request() {
     if (got < 0) return fail(error_from_errno(errno, "read the request"));
     if (got == 0) return text;
     text.append(piece.data(), static_cast<std::size_t>(got));
-    if (text.size() > kRequestBytesMax) return fail(ErrorKind::TooLarge, "the request is too large");
+    if (text.size() > kRequestBytesMax)
+      return fail(ErrorKind::TooLarge, "the request is too large");
   }
 }
 

@@ -113,7 +113,8 @@ Result<pid_t> start(const std::string& program, int request, int answer) {
 }
 
 // Everything that the child says until it closes its end.
-Result<std::string> read_answer(int from, std::size_t bytes_max, std::chrono::milliseconds deadline) {
+Result<std::string> read_answer(int from, std::size_t bytes_max,
+                                std::chrono::milliseconds deadline) {
   const SystemClock clock;
   const std::int64_t until = clock.monotonic() + std::chrono::microseconds(deadline).count();
   std::string answer;
@@ -121,7 +122,8 @@ Result<std::string> read_answer(int from, std::size_t bytes_max, std::chrono::mi
   for (;;) {
     const std::int64_t left = until - clock.monotonic();
     pollfd waiting{.fd = from, .events = POLLIN, .revents = 0};
-    const int ready = left <= 0 ? 0 : ::poll(&waiting, 1, static_cast<int>(left / kMicrosPerMilli + 1));
+    const int ready =
+        left <= 0 ? 0 : ::poll(&waiting, 1, static_cast<int>(left / kMicrosPerMilli + 1));
     if (ready < 0 && errno == EINTR) continue;
     if (ready < 0) return failed("wait for an answer");
     if (ready == 0) {
@@ -134,7 +136,8 @@ Result<std::string> read_answer(int from, std::size_t bytes_max, std::chrono::mi
     if (got == 0) return answer;
     answer.append(piece.data(), static_cast<std::size_t>(got));
     if (answer.size() > bytes_max) {
-      return fail(ErrorKind::TooLarge, "the result's columns alone are larger than a result may be");
+      return fail(ErrorKind::TooLarge,
+                  "the result's columns alone are larger than a result may be");
     }
   }
 }
@@ -143,7 +146,8 @@ Result<std::string> read_answer(int from, std::size_t bytes_max, std::chrono::mi
 
 Result<std::string> query(const SqlSettings& settings, std::string_view sql) {
   if (sql.size() > kSqlBytesMax) {
-    return fail(ErrorKind::TooLarge, "a query has at most " + std::to_string(kSqlBytesMax) + " bytes");
+    return fail(ErrorKind::TooLarge,
+                "a query has at most " + std::to_string(kSqlBytesMax) + " bytes");
   }
   FS_TRY(const Descriptor request, request_file(encode_request(settings, sql)));
   std::array<int, 2> ends{};

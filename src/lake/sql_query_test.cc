@@ -4,9 +4,9 @@
 #include <fstream>
 #include <thread>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +25,8 @@ constexpr MicrosUtc kStart = 1'795'600'000'000'000;  // 2026-11-25T09:46:40Z
 class SqlQueryTest : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = testing::TempDir() + "sql_" + std::to_string(::getpid()) + "_" + std::to_string(++count_);
+    root_ =
+        testing::TempDir() + "sql_" + std::to_string(::getpid()) + "_" + std::to_string(++count_);
     std::filesystem::remove_all(root_);
     std::filesystem::create_directories(root_);
     std::ofstream(root_ + "/secret.csv") << "a\nsecret\n";
@@ -73,7 +74,8 @@ class SqlQueryTest : public testing::Test {
   std::string root_;
   SqlSettings settings_;
   FakeClock clock_{kStart};
-  std::unique_ptr<Session> session_ = *Session::open(**load_duckdb(""), {.memory_bytes_max = 128 << 20});
+  std::unique_ptr<Session> session_ =
+      *Session::open(**load_duckdb(""), {.memory_bytes_max = 128 << 20});
 };
 
 TEST_F(SqlQueryTest, AnEmptyLakeHasNoRowsAndAllColumns) {
@@ -93,9 +95,10 @@ TEST_F(SqlQueryTest, AnEmptyLakeHasNoRowsAndAllColumns) {
 
 TEST_F(SqlQueryTest, AnAnswerHasNamesTypesAndRows) {
   commit("dark \"mode\"", {2, 40});
-  EXPECT_EQ(answer("SELECT date, key, sum(count)::BIGINT AS total FROM events GROUP BY ALL"),
-            R"({"columns":[{"name":"date","type":"DATE"},{"name":"key","type":"VARCHAR"},)"
-            R"({"name":"total","type":"BIGINT"}],"rows":[["2026-11-25","dark \"mode\"",42]],"truncated":false})");
+  EXPECT_EQ(
+      answer("SELECT date, key, sum(count)::BIGINT AS total FROM events GROUP BY ALL"),
+      R"({"columns":[{"name":"date","type":"DATE"},{"name":"key","type":"VARCHAR"},)"
+      R"({"name":"total","type":"BIGINT"}],"rows":[["2026-11-25","dark \"mode\"",42]],"truncated":false})");
 }
 
 TEST_F(SqlQueryTest, OnlyFilesOfTheCurrentVersionAreRead) {
@@ -114,7 +117,8 @@ TEST_F(SqlQueryTest, OnlyFilesOfTheCurrentVersionAreRead) {
     }
     ASSERT_TRUE(io::posix_file_system().replace_file(
         settings_.folder + "/_delta_log/" + commit_name(3),
-        fmt::format(R"({{"remove":{{"path":"{}","deletionTimestamp":1,"dataChange":true}}}})", removed)));
+        fmt::format(R"({{"remove":{{"path":"{}","deletionTimestamp":1,"dataChange":true}}}})",
+                    removed)));
   }
   EXPECT_EQ(rows("SELECT key, count FROM events"), R"([["kept",1]])");
 }
@@ -139,7 +143,8 @@ TEST_F(SqlQueryTest, ATableThatNamesAFileOutsideItselfIsRefused) {
   commit.id = "x";
   commit.files = {{.path = "../../secret.csv", .partition_values = {}, .stats = "{}"}};
   ASSERT_EQ(*to.publish(commit), DeltaTable::Published::Yes);
-  EXPECT_EQ(answer("SELECT 1"), "DataLoss: the table names a file outside itself: ../../secret.csv");
+  EXPECT_EQ(answer("SELECT 1"),
+            "DataLoss: the table names a file outside itself: ../../secret.csv");
 }
 
 TEST_F(SqlQueryTest, MoreRowsOrBytesThanAskedForAreCutOffAndSaidSo) {
@@ -150,8 +155,9 @@ TEST_F(SqlQueryTest, MoreRowsOrBytesThanAskedForAreCutOffAndSaidSo) {
             R"({"columns":[{"name":"i","type":"BIGINT"}],"rows":[[0],[1],[2]],"truncated":false})");
   settings_.rows_max = 1'000'000;
   settings_.bytes_max = 10'000;
-  for (const char* huge : {"SELECT * FROM range(10000000000)", "SELECT 'x' UNION ALL SELECT repeat('x', 20000)",
-                           "SELECT repeat('x', 6000) FROM range(2)"}) {
+  for (const char* huge :
+       {"SELECT * FROM range(10000000000)", "SELECT 'x' UNION ALL SELECT repeat('x', 20000)",
+        "SELECT repeat('x', 6000) FROM range(2)"}) {
     const std::string text = answer(huge);
     EXPECT_TRUE(text.ends_with("\"truncated\":true}")) << text.substr(0, 200);
     EXPECT_LE(text.size(), 10'000u + 100u);
@@ -161,17 +167,21 @@ TEST_F(SqlQueryTest, MoreRowsOrBytesThanAskedForAreCutOffAndSaidSo) {
 
 TEST_F(SqlQueryTest, AQueryOverItsTimeIsEnded) {
   settings_.deadline = std::chrono::milliseconds(500);
-  EXPECT_EQ(answer("WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"),
-            "ResourceExhausted: the query ran longer than 500 ms");
+  EXPECT_EQ(
+      answer(
+          "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"),
+      "ResourceExhausted: the query ran longer than 500 ms");
 }
 
 TEST_F(SqlQueryTest, AQueryOverItsMemoryFailsAlone) {
   settings_.deadline = std::chrono::seconds(60);
-  for (const char* bomb : {"SELECT list(i) FROM range(200000000) t(i)", "SELECT length(repeat('x', 4000000000))",
-                           "SELECT count(DISTINCT i::VARCHAR || 'xxxxxxxxxxxxxxxx') FROM range(20000000) t(i)"}) {
+  for (const char* bomb :
+       {"SELECT list(i) FROM range(200000000) t(i)", "SELECT length(repeat('x', 4000000000))",
+        "SELECT count(DISTINCT i::VARCHAR || 'xxxxxxxxxxxxxxxx') FROM range(20000000) t(i)"}) {
     const auto found = query(settings_, bomb);
     ASSERT_FALSE(found) << bomb;
-    EXPECT_EQ(found.error().kind, ErrorKind::ResourceExhausted) << bomb << ": " << found.error().what;
+    EXPECT_EQ(found.error().kind, ErrorKind::ResourceExhausted)
+        << bomb << ": " << found.error().what;
     EXPECT_EQ(found.error().what.find('\n'), std::string::npos) << found.error().what;
   }
 }
@@ -180,16 +190,20 @@ TEST_F(SqlQueryTest, WhatIsNoQueryGetsASentence) {
   EXPECT_EQ(answer(""), "InvalidArgument: only one SELECT statement can be run");
   EXPECT_EQ(answer("-- nothing"), "InvalidArgument: only one SELECT statement can be run");
   EXPECT_EQ(answer("SELECT ?"), "InvalidArgument: a query cannot have parameters");
-  EXPECT_EQ(answer(std::string("SELECT 1\0; SELECT 2", 19)), "InvalidArgument: a query cannot hold a zero byte");
-  EXPECT_EQ(answer(std::string(kSqlBytesMax + 1, ' ')), "TooLarge: a query has at most 65536 bytes");
-  EXPECT_TRUE(answer("SELEC 1").starts_with("InvalidArgument: Parser Error: syntax error at or near \"SELEC\""));
+  EXPECT_EQ(answer(std::string("SELECT 1\0; SELECT 2", 19)),
+            "InvalidArgument: a query cannot hold a zero byte");
+  EXPECT_EQ(answer(std::string(kSqlBytesMax + 1, ' ')),
+            "TooLarge: a query has at most 65536 bytes");
+  EXPECT_TRUE(answer("SELEC 1").starts_with(
+      "InvalidArgument: Parser Error: syntax error at or near \"SELEC\""));
   EXPECT_TRUE(answer("SELECT nothing FROM events").starts_with("InvalidArgument: Binder Error"));
   EXPECT_EQ(rows(std::string(60'000, ' ') + "SELECT 1"), "[[1]]");
 }
 
 TEST_F(SqlQueryTest, AQueryMayBeginWithCommentsAndParentheses) {
-  for (const char* sql : {"/* a /* nested */ comment */ -- and another\n (SELECT 1)", "\tselect 1;", "FROM (VALUES (1))",
-                          "WITH x AS (SELECT 1) SELECT * FROM x", "VALUES (1)"}) {
+  for (const char* sql :
+       {"/* a /* nested */ comment */ -- and another\n (SELECT 1)", "\tselect 1;",
+        "FROM (VALUES (1))", "WITH x AS (SELECT 1) SELECT * FROM x", "VALUES (1)"}) {
     EXPECT_EQ(rows(sql), "[[1]]") << sql;
   }
 }
@@ -207,7 +221,8 @@ TEST_F(SqlQueryTest, QueriesOfSeveralThreadsDoNotMix) {
   {
     std::vector<std::jthread> threads;
     for (std::size_t i = 0; i < found.size(); ++i) {
-      threads.emplace_back([&, i] { found[i] = rows(fmt::format("SELECT {} + count FROM events", i)); });
+      threads.emplace_back(
+          [&, i] { found[i] = rows(fmt::format("SELECT {} + count FROM events", i)); });
     }
   }
   for (std::size_t i = 0; i < found.size(); ++i) EXPECT_EQ(found[i], fmt::format("[[{}]]", i + 1));
@@ -223,14 +238,16 @@ class SqlEscapeTest : public SqlQueryTest, public testing::WithParamInterface<Es
 
 std::set<std::string> everything_below(const std::string& folder) {
   std::set<std::string> found;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) found.insert(entry.path());
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    found.insert(entry.path());
   return found;
 }
 
 TEST_P(SqlEscapeTest, IsRefusedAndChangesNothing) {
   commit("flag", {1});
   std::string sql = GetParam().sql;
-  for (std::size_t at = 0; (at = sql.find("ROOT", at)) != std::string::npos;) sql.replace(at, 4, root_);
+  for (std::size_t at = 0; (at = sql.find("ROOT", at)) != std::string::npos;)
+    sql.replace(at, 4, root_);
   const auto before = everything_below(root_);
   const auto found = query(settings_, sql);
   ASSERT_FALSE(found) << *found;
@@ -244,17 +261,24 @@ INSTANTIATE_TEST_SUITE_P(
         Escape{"OtherFile", "SELECT * FROM read_text('/etc/passwd')", ErrorKind::PermissionDenied},
         Escape{"OtherFileAsTable", "SELECT * FROM 'ROOT/secret.csv'", ErrorKind::PermissionDenied},
         Escape{"CsvFile", "SELECT * FROM read_csv('ROOT/secret.csv')", ErrorKind::PermissionDenied},
-        Escape{"ParentFolder", "SELECT * FROM 'ROOT/lake/events/../../secret.csv'", ErrorKind::PermissionDenied},
-        Escape{"TransactionLog", "SELECT * FROM read_text('ROOT/lake/events/_delta_log/00000000000000000000.json')",
+        Escape{"ParentFolder", "SELECT * FROM 'ROOT/lake/events/../../secret.csv'",
+               ErrorKind::PermissionDenied},
+        Escape{"TransactionLog",
+               "SELECT * FROM read_text('ROOT/lake/events/_delta_log/00000000000000000000.json')",
                ErrorKind::PermissionDenied},
         Escape{"Glob", "SELECT * FROM glob('ROOT/*')", ErrorKind::PermissionDenied},
-        Escape{"ProcessFiles", "SELECT * FROM read_blob('/proc/self/environ')", ErrorKind::PermissionDenied},
-        Escape{"Network", "SELECT * FROM read_parquet('http://127.0.0.1:1/x')", ErrorKind::PermissionDenied},
+        Escape{"ProcessFiles", "SELECT * FROM read_blob('/proc/self/environ')",
+               ErrorKind::PermissionDenied},
+        Escape{"Network", "SELECT * FROM read_parquet('http://127.0.0.1:1/x')",
+               ErrorKind::PermissionDenied},
         Escape{"Attach", "ATTACH 'ROOT/x.db'", ErrorKind::InvalidArgument},
-        Escape{"CopyTo", "COPY (SELECT 1) TO 'ROOT/lake/events/x.parquet'", ErrorKind::InvalidArgument},
+        Escape{"CopyTo", "COPY (SELECT 1) TO 'ROOT/lake/events/x.parquet'",
+               ErrorKind::InvalidArgument},
         Escape{"CopyFrom", "COPY events FROM 'ROOT/secret.csv'", ErrorKind::InvalidArgument},
-        Escape{"CopyExplained", "EXPLAIN ANALYZE COPY (SELECT 1) TO 'ROOT/x'", ErrorKind::InvalidArgument},
-        Escape{"CopyInQuery", "SELECT * FROM query('COPY (SELECT 1) TO ''ROOT/x''')", ErrorKind::InvalidArgument},
+        Escape{"CopyExplained", "EXPLAIN ANALYZE COPY (SELECT 1) TO 'ROOT/x'",
+               ErrorKind::InvalidArgument},
+        Escape{"CopyInQuery", "SELECT * FROM query('COPY (SELECT 1) TO ''ROOT/x''')",
+               ErrorKind::InvalidArgument},
         Escape{"Export", "EXPORT DATABASE 'ROOT/x'", ErrorKind::InvalidArgument},
         Escape{"Install", "INSTALL httpfs", ErrorKind::InvalidArgument},
         Escape{"Load", "LOAD 'ROOT/x.duckdb_extension'", ErrorKind::InvalidArgument},
@@ -263,7 +287,8 @@ INSTANTIATE_TEST_SUITE_P(
         Escape{"SecondStatement", "SELECT 1; SELECT 2", ErrorKind::InvalidArgument},
         Escape{"SecondStatementDrops", "SELECT 1; DROP VIEW events", ErrorKind::InvalidArgument},
         Escape{"Pragma", "PRAGMA version", ErrorKind::InvalidArgument},
-        Escape{"PragmaBehindAComment", "/* /* */ SELECT */ PRAGMA version", ErrorKind::InvalidArgument},
+        Escape{"PragmaBehindAComment", "/* /* */ SELECT */ PRAGMA version",
+               ErrorKind::InvalidArgument},
         Escape{"Call", "CALL pragma_version()", ErrorKind::InvalidArgument},
         Escape{"Create", "CREATE TABLE t AS SELECT 1", ErrorKind::InvalidArgument},
         Escape{"Drop", "DROP VIEW events", ErrorKind::InvalidArgument},
@@ -274,13 +299,22 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_F(SqlQueryTest, ALogToAFileIsNotWritten) {
   const auto before = everything_below(root_);
-  (void)query(settings_, fmt::format("SELECT * FROM enable_logging(storage = 'file', storage_config = {{'path': '{}/x'}})", root_));
+  (void)query(
+      settings_,
+      fmt::format(
+          "SELECT * FROM enable_logging(storage = 'file', storage_config = {{'path': '{}/x'}})",
+          root_));
   EXPECT_EQ(everything_below(root_), before);
 }
 
 TEST(SqlRequest, SurvivesTheWayToTheOtherProcess) {
-  const SqlSettings settings{.folder = "/a \"b\"", .rows_max = 7, .bytes_max = 8, .deadline = std::chrono::milliseconds(9),
-                             .memory_bytes_max = 10, .threads = 3, .duckdb_library = "/lib"};
+  const SqlSettings settings{.folder = "/a \"b\"",
+                             .rows_max = 7,
+                             .bytes_max = 8,
+                             .deadline = std::chrono::milliseconds(9),
+                             .memory_bytes_max = 10,
+                             .threads = 3,
+                             .duckdb_library = "/lib"};
   const auto request = decode_request(encode_request(settings, "SELECT '\n\\'"));
   ASSERT_TRUE(request);
   EXPECT_EQ(request->sql, "SELECT '\n\\'");
@@ -301,10 +335,12 @@ TEST(SqlRequest, AnAnswerIsWholeOrNone) {
   ASSERT_TRUE(error && !*error);
   EXPECT_EQ(error->error().kind, ErrorKind::TooLarge);
   EXPECT_EQ(error->error().what, "x");
-  for (const char* broken : {"", "\n", "+{}", "-\n", "-zx\n", "x\n"}) EXPECT_FALSE(decode_answer(broken)) << broken;
+  for (const char* broken : {"", "\n", "+{}", "-\n", "-zx\n", "x\n"})
+    EXPECT_FALSE(decode_answer(broken)) << broken;
 }
 
-// In a process of its own, for the filter cannot be taken back.  0: everything is as promised; else which is not.
+// In a process of its own, for the filter cannot be taken back.  0: everything is as promised; else
+// which is not.
 int check_filter(const std::string& file) {
   if (!forbid_writing_and_network()) return 100;
   const int reading = ::open(file.c_str(), O_RDONLY);

@@ -1,7 +1,8 @@
 // What the two processes of a query tell each other.
 //
-// Request (the child's stdin): a JSON object.  Answer (its stdout): '+' and the result, or '-', the error's kind as one
-// letter ('a' + its number) and its text; then a newline, without which the child has died on the way.
+// Request (the child's stdin): a JSON object.  Answer (its stdout): '+' and the result, or '-', the
+// error's kind as one letter ('a' + its number) and its text; then a newline, without which the
+// child has died on the way.
 #pragma once
 
 #include <cstdint>

@@ -23,13 +23,54 @@ constexpr std::uint32_t kArchitecture = AUDIT_ARCH_X86_64;
 constexpr std::uint32_t kOtherInterface = 0x40000000;
 
 constexpr std::uint32_t kForbidden[] = {
-    SYS_creat,    SYS_mkdir,   SYS_mkdirat,  SYS_mknod,    SYS_mknodat,   SYS_unlink,           SYS_unlinkat,
-    SYS_rmdir,    SYS_rename,  SYS_renameat, SYS_renameat2, SYS_link,     SYS_linkat,           SYS_symlink,
-    SYS_symlinkat, SYS_truncate, SYS_chmod,  SYS_fchmod,   SYS_fchmodat,  SYS_chown,            SYS_fchown,
-    SYS_lchown,   SYS_fchownat, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr, SYS_utimensat,      SYS_socket,
-    SYS_socketpair, SYS_connect, SYS_bind,   SYS_sendto,   SYS_sendmsg,   SYS_execve,           SYS_execveat,
-    SYS_fork,     SYS_vfork,   SYS_ptrace,   SYS_process_vm_readv, SYS_process_vm_writev, SYS_kill, SYS_mount,
-    SYS_io_uring_setup, SYS_open_by_handle_at, SYS_pidfd_open, SYS_pidfd_getfd, SYS_memfd_create, SYS_bpf,
+    SYS_creat,
+    SYS_mkdir,
+    SYS_mkdirat,
+    SYS_mknod,
+    SYS_mknodat,
+    SYS_unlink,
+    SYS_unlinkat,
+    SYS_rmdir,
+    SYS_rename,
+    SYS_renameat,
+    SYS_renameat2,
+    SYS_link,
+    SYS_linkat,
+    SYS_symlink,
+    SYS_symlinkat,
+    SYS_truncate,
+    SYS_chmod,
+    SYS_fchmod,
+    SYS_fchmodat,
+    SYS_chown,
+    SYS_fchown,
+    SYS_lchown,
+    SYS_fchownat,
+    SYS_setxattr,
+    SYS_lsetxattr,
+    SYS_fsetxattr,
+    SYS_utimensat,
+    SYS_socket,
+    SYS_socketpair,
+    SYS_connect,
+    SYS_bind,
+    SYS_sendto,
+    SYS_sendmsg,
+    SYS_execve,
+    SYS_execveat,
+    SYS_fork,
+    SYS_vfork,
+    SYS_ptrace,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_kill,
+    SYS_mount,
+    SYS_io_uring_setup,
+    SYS_open_by_handle_at,
+    SYS_pidfd_open,
+    SYS_pidfd_getfd,
+    SYS_memfd_create,
+    SYS_bpf,
 };
 
 constexpr std::uint32_t kWriting = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
@@ -53,22 +94,27 @@ constexpr std::size_t argument(std::size_t index) {
 
 std::vector<sock_filter> program() {
   std::vector<sock_filter> lines;
-  const auto add = [&](std::initializer_list<sock_filter> more) { lines.insert(lines.end(), more); };
+  const auto add = [&](std::initializer_list<sock_filter> more) {
+    lines.insert(lines.end(), more);
+  };
   add({load(offsetof(seccomp_data, arch)), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0),
        answer(SECCOMP_RET_KILL_PROCESS)});
   add({load(offsetof(seccomp_data, nr)), BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kOtherInterface, 0, 1),
        answer(SECCOMP_RET_KILL_PROCESS)});
   for (const std::uint32_t call : kForbidden) add({unless_equal(call, 1), answer(kRefused)});
   // Their flags are behind a pointer, out of reach; the C library then takes the older call.
-  for (const std::uint32_t call : {SYS_openat2, SYS_clone3}) add({unless_equal(call, 1), answer(kNotThere)});
+  for (const std::uint32_t call : {SYS_openat2, SYS_clone3})
+    add({unless_equal(call, 1), answer(kNotThere)});
   const auto only_for_reading = [&](std::uint32_t call, std::size_t flags) {
-    add({unless_equal(call, 4), load(argument(flags)), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kWriting, 0, 1),
-         answer(kRefused), answer(SECCOMP_RET_ALLOW)});
+    add({unless_equal(call, 4), load(argument(flags)),
+         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kWriting, 0, 1), answer(kRefused),
+         answer(SECCOMP_RET_ALLOW)});
   };
   only_for_reading(SYS_open, 1);
   only_for_reading(SYS_openat, 2);
   add({unless_equal(SYS_clone, 4), load(argument(0)),
-       BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0), answer(kRefused), answer(SECCOMP_RET_ALLOW)});
+       BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0), answer(kRefused),
+       answer(SECCOMP_RET_ALLOW)});
   add({answer(SECCOMP_RET_ALLOW)});
   return lines;
 }
