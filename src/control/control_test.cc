@@ -428,6 +428,44 @@ TEST_F(ControlTest, TheDemoServesTheFlagsOfTheExample) {
   EXPECT_EQ(seen, 5u);
 }
 
+TEST_F(ControlTest, ItsStatusIsServedBesideItsRoutes) {
+  Settings with_status = settings();
+  with_status.more_routes = [](std::function<bool()> is_ready,
+                               std::function<std::string()> status) {
+    http::Handler answer = [is_ready, status](http::Request&) -> io::Task<http::Response> {
+      co_return http::json_response(is_ready() ? 200 : 503, status());
+    };
+    std::vector<http::Route> routes;
+    routes.push_back({.method = "GET", .pattern = "/readyz", .handler = std::move(answer)});
+    return routes;
+  };
+  start(with_status);
+  const Answer ready = send("GET", "/readyz", "");
+  EXPECT_EQ(ready.status, 200);
+  EXPECT_EQ(ready.body, R"({"role":"control","ready":true,"refusedBusy":0})");
+}
+
+TEST_F(ControlTest, HealthTellsHowFarTheLakeIs) {
+  Settings with_lake = settings();
+  with_lake.lake = []() -> Result<LakeStatus> {
+    return LakeStatus{
+        .version = 7, .committed_at = 1'700'000'000'123'456, .next_offsets = {{0, 2}}};
+  };
+  start(with_lake);
+  ASSERT_EQ(api("POST", "/api/v2/projects", kShop).status, 201);
+  auto events = log_->open_appender("events", {.partitions = 2});
+  ASSERT_TRUE(events);
+  for (const log::Partition partition : {0u, 1u}) {
+    log::Batch batch;
+    for (int i = 0; i < 3; ++i) batch.add({"\x03\x01event"});
+    ASSERT_TRUE((*events)->append_and_wait(partition, std::move(batch)));
+  }
+  const auto health = api("GET", "/api/internal/health?project=shop&environment=test").json();
+  EXPECT_EQ(health.at("lag").at("lake").as_int64(), 1 + 3);
+  EXPECT_EQ(health.at("lake").at("version").as_int64(), 7);
+  EXPECT_EQ(health.at("lake").at("committedAt").as_int64(), 1'700'000'000'123);
+}
+
 TEST_F(ControlTest, WithoutABuiltPageItSaysSo) {
   Settings bare = settings();
   bare.web_folder = folder_ / "nowhere";

@@ -114,8 +114,8 @@ Result<std::string> Insight::health(EnvironmentId environment) {
       R"("lag":{{"payloads":{},"seconds":{:.3f},"lake":{}}},)"
       R"("lake":{{"version":{},"committedAt":{}}}}})",
       totals.accepted + totals.duplicate + totals.rejected, totals.accepted, totals.duplicate,
-      totals.rejected, totals.events, lag.payloads, lag.seconds, behind_lake, lake.version,
-      lake.committed_at / kMicrosPerMilli);
+      totals.rejected, totals.events, lag.payloads, lag.seconds, behind_lake,
+      std::max<std::int64_t>(lake.version, 0), lake.committed_at / kMicrosPerMilli);
 }
 
 Result<std::string> Insight::evaluations(EnvironmentId environment) {

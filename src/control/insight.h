@@ -21,7 +21,7 @@ namespace flagstream::control {
 
 // How far the lake's table `events` reaches.
 struct LakeStatus {
-  std::int64_t version = 0;
+  std::int64_t version = -1;   // of the last commit; -1: there is no table yet
   MicrosUtc committed_at = 0;  // 0: nothing is committed yet
   // The first record of the topic `events` that is not in it; a partition that is missing begins at
   // its begin.
