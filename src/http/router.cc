@@ -36,8 +36,9 @@ bool fits(const std::vector<std::string>& pattern, const std::vector<std::string
     if (i >= segments.size()) return false;
     if (is_placeholder(pattern[i])) {
       if (segments[i].empty()) return false;
-    } else if (pattern[i] != segments[i] && percent_decode(segments[i]) != pattern[i]) {
-      return false;
+    } else if (pattern[i] != segments[i]) {
+      const bool is_escaped = segments[i].find('%') != std::string_view::npos;
+      if (!is_escaped || percent_decode(segments[i]) != pattern[i]) return false;
     }
   }
   return pattern.size() == segments.size();
@@ -87,7 +88,7 @@ std::string Router::allowed(std::string_view raw_path) const {
   for (const Compiled& compiled : routes_) {
     if (!fits(compiled.segments, segments)) continue;
     if (!all.empty()) all += ", ";
-    all += compiled.route.method;
+    all += compiled.route.method == "GET" ? "GET, HEAD" : compiled.route.method;
   }
   return all;
 }
