@@ -324,6 +324,8 @@ io::Task<bool> Connection::serve_one() {
         {match.status, match.status == 404 ? "there is nothing at this path"
                                            : "the path does not know this method"});
     if (match.status == 405) response.headers.add("Allow", shared_.router.allowed(head.raw_path));
+    if (match.nearest != nullptr && match.nearest->complete_error)
+      match.nearest->complete_error(head.request, response);
     if (has_body) head.keeps_alive = false;
     const bool goes_on = co_await answer(head, response);
     if (has_body) co_await linger();

@@ -87,7 +87,7 @@ std::optional<Refusal> read_target(RequestHead& head) {
   auto decoded = percent_decode(path);
   if (!decoded) return Refusal{400, "the path holds an escape that is none"};
   if (decoded->find('\0') != std::string::npos) return Refusal{400, "the path holds a NUL"};
-  if (climbs(*decoded)) return Refusal{400, "the path holds a segment of dots"};
+  if (climbs(*decoded)) return Refusal{404, "the path holds a segment of dots"};
   request.path = *std::move(decoded);
   return std::nullopt;
 }

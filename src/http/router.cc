@@ -71,6 +71,7 @@ Router::Match Router::match(std::string_view method, std::string_view raw_path) 
   for (const Compiled& compiled : routes_) {
     if (!fits(compiled.segments, segments)) continue;
     match.status = 405;
+    if (match.nearest == nullptr) match.nearest = &compiled.route;
     if (!serves(compiled.route, method)) continue;
     match.route = &compiled.route;
     for (std::size_t i = 0; i < compiled.segments.size(); ++i) {

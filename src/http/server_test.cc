@@ -149,6 +149,9 @@ TEST_F(ServerTest, ServersOwnErrorsOnARouteAreCompleted) {
       exchange("POST /a HTTP/1.1\r\nHost: x\r\nOrigin: o\r\nContent-Length: 2\r\n\r\nab");
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 413 ")) << answer;
   EXPECT_NE(answer.find("X-Origin: o\r\n"), std::string::npos) << answer;
+  const std::string other = exchange("PUT /a HTTP/1.0\r\nOrigin: p\r\n\r\n");
+  EXPECT_TRUE(other.starts_with("HTTP/1.1 405 ")) << other;
+  EXPECT_NE(other.find("X-Origin: p\r\n"), std::string::npos) << other;
 }
 
 TEST_F(ServerTest, SlowHeadersAndSlowBodiesAre408) {
