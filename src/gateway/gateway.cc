@@ -135,8 +135,10 @@ Result<std::unique_ptr<Gateway>> Gateway::start(Settings settings, log::Log& log
                                                 io::FileSystem& files, const Clock& clock,
                                                 telemetry::Registry& registry) {
   FS_TRY(auto payloads, open_payloads(settings, log, clock));
-  FS_TRY(auto environments, environment::Environments::start({.state_path = settings.state_path},
-                                                             log, files, clock, registry));
+  FS_TRY(auto environments,
+         environment::Environments::start(
+             {.state_path = settings.state_path, .catch_up_deadline = settings.catch_up_deadline},
+             log, files, clock, registry));
   auto parts = std::make_unique<Parts>(std::move(settings), std::move(payloads),
                                        std::move(environments), clock, registry);
   FS_TRY(parts->listen(clock, registry));
