@@ -411,6 +411,8 @@ io::Task<bool> Connection::read_body(RequestHead& head, const Route& route, Byte
   }
   if (!refusal) co_return true;
   if (is_expired_) refusal = Refusal{408, "the body took too long"};
+  head.request.body = std::string();
+  budget.give_back();
   if (refusal->status != 0) co_await refuse(*refusal, &route, &head.request);
   co_return false;
 }
@@ -588,6 +590,9 @@ io::Task<void> Connection::until_closed() {
 
 io::Task<> Connection::refuse(Refusal refusal, const Route* route, const Request* request) {
   is_expired_ = false;  // the answer has its own deadline
+  // Nothing of the request is kept while a client is waited for that may take its time.
+  release_buffer(kBufferBytes);
+  filled_ = 0;
   RequestHead head;
   head.keeps_alive = false;
   if (request != nullptr) head.request.method = request->method;
