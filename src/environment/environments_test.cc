@@ -387,6 +387,22 @@ TEST_F(EnvironmentsTest, TheAgeGoesOnAcrossARestart) {
   EXPECT_GE(environments_->age(), kMicrosPerHour);
 }
 
+TEST_F(EnvironmentsTest, WhatIsShownIsOnDiskAlready) {
+  append({change(environment_item(1))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  for (std::uint64_t revision = 2; revision < 20; ++revision) {
+    append({change(flag(revision, "a", static_cast<std::int64_t>(revision)))});
+    ASSERT_TRUE(read_to_end());
+    const auto state = load_state(io::posix_file_system(), folder_ + "/state");
+    ASSERT_TRUE(state);
+    ConfigFold fold;
+    for (const std::string& record : state->records) ASSERT_TRUE(fold.take(record));
+    ASSERT_EQ(revision_in(fold), revision);
+    ASSERT_EQ(environments_->flag_set(EnvironmentId{7})->revision, revision);
+  }
+}
+
 TEST_F(EnvironmentsTest, WhatADeletedEnvironmentHadIsGone) {
   append({change(environment_item(1)), change(flag(2, "a", 1))});
   start();
