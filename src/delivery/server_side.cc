@@ -6,6 +6,7 @@
 
 #include "delivery/messages.h"
 #include "http/conditional.h"
+#include "http/cross_origin.h"
 #include "io/await_callback.h"
 #include "io/signal.h"
 
@@ -21,6 +22,7 @@ using environment::SeenRevision;
 using boost::asio::experimental::awaitable_operators::operator||;
 
 constexpr std::string_view kHeartbeat = ":\n";
+constexpr std::size_t kFallBackBodyBytesMax = 1u << 20;  // a context
 
 struct Probe {
   explicit Probe(telemetry::Registry& registry)
@@ -199,19 +201,30 @@ std::vector<http::Route> ServerSide::routes() {
                        .body_bytes_max = 0,
                        .handler = std::move(handler)};
   };
-  // SDKs that ask for the newer protocol are told to use this one.
-  const http::Handler fall_back = [](http::Request&) -> io::Task<http::Response> {
+  // SDKs that ask for the newer protocol are told to use this one.  Browsers ask below these paths.
+  const http::Handler fall_back = [](http::Request& request) -> io::Task<http::Response> {
+    if (request.method == "OPTIONS") co_return http::preflight_response(request);
     http::Response response =
-        http::error_response(Error(ErrorKind::NotFound, "use /all or /sdk/latest-all"));
+        http::error_response(Error(ErrorKind::NotFound, "the newer protocol is not spoken here"));
     response.headers.add("X-LD-FD-Fallback", "true");
+    http::allow_cross_origin(request, response);
     co_return response;
+  };
+  const auto any = [&](std::string pattern) {
+    return http::Route{.method = "*",
+                       .pattern = std::move(pattern),
+                       .body_bytes_max = kFallBackBodyBytesMax,
+                       .handler = fall_back,
+                       .complete_error = http::allow_cross_origin};
   };
   State* state = state_.get();
   return {
       get("/all", [state](http::Request& request) { return state->stream(request); }),
       get("/sdk/latest-all", [state](http::Request& request) { return state->poll(request); }),
-      get("/sdk/poll", fall_back),
-      get("/sdk/stream", fall_back),
+      any("/sdk/poll"),
+      any("/sdk/poll/eval/*"),
+      any("/sdk/stream"),
+      any("/sdk/stream/eval/*"),
   };
 }
 

@@ -231,11 +231,16 @@ TEST_F(ServerSideTest, AnIdleStreamHasAHeartbeat) {
 
 TEST_F(ServerSideTest, TheNewerProtocolIsToldToFallBack) {
   start(std::chrono::milliseconds(20));
-  for (const char* target : {"/sdk/poll?basis=x", "/sdk/stream"}) {
-    const std::string answer = get(target);
+  for (const char* target : {"/sdk/poll?basis=x", "/sdk/stream", "/sdk/poll/eval/e30?auth=x",
+                             "/sdk/stream/eval", "/sdk/poll/eval", "/sdk/stream/eval/e30"}) {
+    const std::string answer = get(target, "Origin: http://a\r\n");
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 404 ")) << answer;
     EXPECT_EQ(field_of(answer, "X-LD-FD-Fallback"), "true");
+    EXPECT_EQ(field_of(answer, "Access-Control-Allow-Origin"), "http://a");
   }
+  Client client(server_->address());
+  client.send("OPTIONS /sdk/poll/eval HTTP/1.0\r\n\r\n");
+  EXPECT_TRUE(client.read_all().starts_with("HTTP/1.1 204 "));
 }
 
 }  // namespace

@@ -19,6 +19,9 @@ constexpr std::size_t kReadBytes = 4u << 20;
 constexpr auto kReadDeadline = std::chrono::milliseconds(200);
 constexpr auto kTopicRetry = std::chrono::milliseconds(50);
 constexpr std::int64_t kSaveEvery = kMicrosPerSecond;
+// What is shown is saved before it is shown, so that a restart never goes back behind it; a state
+// over this is saved once a second instead.
+constexpr std::size_t kSaveFirstBytesMax = 4u << 20;
 constexpr std::int64_t kNever = -1;
 
 struct Probe {
@@ -155,7 +158,6 @@ class Environments::Follower {
     next_ = saved_next_ = saved->next_offset;
     current_as_of_.store(saved->current_as_of);
     publish_all();
-    is_dirty_ = false;
   }
 
   void run() {
@@ -269,10 +271,14 @@ class Environments::Follower {
     probe_.gaps.set(static_cast<double>(fold_.gaps()));
     if (catching_up_to_) {
       // A part of a log is no configuration, and an empty log is no reason to forget one.
-      if (next_ >= *catching_up_to_ && fold_.has_environment()) publish_all();
+      if (next_ < *catching_up_to_ || !fold_.has_environment()) return;
+      catching_up_to_.reset();
+      save_first();
+      publish_all();
       return;
     }
     if (pending_.empty()) return;
+    save_first();
     const auto before = view();
     show(*before, {}, false);
   }
@@ -291,7 +297,6 @@ class Environments::Follower {
     for (const auto& [id, set] : before->flag_sets) changed.insert(id);
     View anew;
     anew.generation = before->generation + 1;
-    catching_up_to_.reset();
     show(anew, std::move(changed), true);
   }
 
@@ -310,7 +315,6 @@ class Environments::Follower {
       view_ = std::move(next);
     }
     if (fold_.has_environment()) has_configuration_.store(true);
-    is_dirty_ = true;
     wake(changed);
   }
 
@@ -379,12 +383,20 @@ class Environments::Follower {
     }
   }
 
+  void save_first() {
+    is_dirty_ = true;
+    if (saved_bytes_ <= kSaveFirstBytesMax) save();
+  }
+
   // Only what is whole: a reader of the state goes on behind it, and would never find what is
   // missing.
   void save() {
     if (!is_whole() || !fold_.has_environment()) return;
     saved_at_ = clock_.monotonic();
     auto records = fold_.as_copy();
+    saved_bytes_ = 0;
+    for (const std::string& each : records ? *records : std::vector<std::string>())
+      saved_bytes_ += each.size();
     const auto saved = records ? save_state(files_, settings_.state_path,
                                             {.log_id = log_id_,
                                              .next_offset = saved_next_,
@@ -435,6 +447,7 @@ class Environments::Follower {
   std::list<Waiting> waiting_;
   bool is_dirty_ = false;
   std::int64_t saved_at_ = kNever;
+  std::size_t saved_bytes_ = 0;
   std::thread thread_;
 };
 

@@ -265,7 +265,9 @@ TEST_F(EnvironmentsTest, AnEmptyLogIsNoReasonToForget) {
   ASSERT_TRUE(read_to_end());
   remove_log();
   appender_ = *log_->open_appender("config", {.partitions = 1});
-  EXPECT_EQ(read_to_end().error().kind, ErrorKind::Unavailable);
+  const auto read = read_to_end();
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().kind, ErrorKind::Unavailable);
   EXPECT_TRUE(environments_->find(CredentialKind::SdkKey, "sdk-7"));
   EXPECT_EQ(environments_->flag_set(EnvironmentId{7})->revision, 2u);
 }
@@ -311,6 +313,10 @@ TEST_F(EnvironmentsTest, WhatWaitsBehindAGapSurvivesARestart) {
   ASSERT_TRUE(read_to_end());
   append({change(flag(4, "c", 1))});
   while (read_to_end()) std::this_thread::yield();
+  proto::Item other = environment_item(1);
+  other.set_environment_id(8);
+  append({change(other)});
+  while (environments_->flag_set(EnvironmentId{8}) == nullptr) std::this_thread::yield();
   environments_.reset();
   append({change(flag(3, "b", 1))});
   start();
@@ -379,6 +385,22 @@ TEST_F(EnvironmentsTest, TheAgeGoesOnAcrossARestart) {
   remove_log();
   start();
   EXPECT_GE(environments_->age(), kMicrosPerHour);
+}
+
+TEST_F(EnvironmentsTest, WhatIsShownIsOnDiskAlready) {
+  append({change(environment_item(1))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  for (std::uint64_t revision = 2; revision < 20; ++revision) {
+    append({change(flag(revision, "a", static_cast<std::int64_t>(revision)))});
+    ASSERT_TRUE(read_to_end());
+    const auto state = load_state(io::posix_file_system(), folder_ + "/state");
+    ASSERT_TRUE(state);
+    ConfigFold fold;
+    for (const std::string& record : state->records) ASSERT_TRUE(fold.take(record));
+    ASSERT_EQ(revision_in(fold), revision);
+    ASSERT_EQ(environments_->flag_set(EnvironmentId{7})->revision, revision);
+  }
 }
 
 TEST_F(EnvironmentsTest, WhatADeletedEnvironmentHadIsGone) {

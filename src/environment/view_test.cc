@@ -95,6 +95,20 @@ TEST_F(ViewTest, AnEnvironmentThatIsGoneLeavesNothingBehind) {
   EXPECT_EQ(count_since(4), 1u);
 }
 
+TEST_F(ViewTest, AnEnvironmentMadeAgainAtOnceBeginsAnew) {
+  take(change(environment_item(1)));
+  take(change(flag(2, "a", 1)));
+  show();
+  take(change(deleted(environment_item(3))));
+  proto::Item again = environment_item(4);
+  again.set_version(3);
+  take(change(again));
+  take(change(flag(5, "b", 1)));
+  show();
+  EXPECT_EQ(rings_[kId].since(2), std::nullopt) << "that \"a\" is gone is in no change";
+  EXPECT_EQ(count_since(3), 1u);
+}
+
 TEST_F(ViewTest, AnEnvironmentOfWhichEverythingWaitsIsNotShown) {
   take(change(flag(2, "a", 1)));
   pending_[7].is_replaced = true;

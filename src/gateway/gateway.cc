@@ -7,9 +7,9 @@
 #include "delivery/server_side.h"
 #include "environment/environments.h"
 #include "gateway/authenticate.h"
+#include "http/cross_origin.h"
 #include "http/forward.h"
 #include "http/inflate.h"
-#include "ingest/cross_origin.h"
 #include "ingest/events_api.h"
 #include "telemetry/tell.h"
 
@@ -95,7 +95,7 @@ class Gateway::Parts {
                         .pattern = std::move(endpoint.path),
                         .body_bytes_max = endpoint.body_bytes_max,
                         .handler = std::move(endpoint.handler)};
-      if (endpoint.cross_origin) route.complete_error = ingest::allow_cross_origin;
+      if (endpoint.cross_origin) route.complete_error = http::allow_cross_origin;
       all.push_back(std::move(route));
     }
     for (const char* pattern : {"/api/*", "/ui/*"}) {
@@ -135,8 +135,10 @@ Result<std::unique_ptr<Gateway>> Gateway::start(Settings settings, log::Log& log
                                                 io::FileSystem& files, const Clock& clock,
                                                 telemetry::Registry& registry) {
   FS_TRY(auto payloads, open_payloads(settings, log, clock));
-  FS_TRY(auto environments, environment::Environments::start({.state_path = settings.state_path},
-                                                             log, files, clock, registry));
+  FS_TRY(auto environments,
+         environment::Environments::start(
+             {.state_path = settings.state_path, .catch_up_deadline = settings.catch_up_deadline},
+             log, files, clock, registry));
   auto parts = std::make_unique<Parts>(std::move(settings), std::move(payloads),
                                        std::move(environments), clock, registry);
   FS_TRY(parts->listen(clock, registry));

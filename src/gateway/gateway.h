@@ -19,7 +19,9 @@ struct Settings {
   std::string listen;
   std::uint32_t shards = 1;
   http::Limits limits;
-  std::string state_path;      // last known configuration
+  std::string state_path;  // last known configuration
+  std::chrono::milliseconds catch_up_deadline{
+      2'000};                  // how long a request waits for the newest one
   std::string control_socket;  // where /api/ and /ui/ are forwarded to
   std::string gateway_id;
   log::TopicOptions payloads;

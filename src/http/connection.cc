@@ -21,6 +21,7 @@ constexpr std::size_t kBufferBytes = 4 << 10;  // of an idle connection
 constexpr std::size_t kBodyFirstBytes = 64 << 10;
 constexpr std::size_t kLingerBytesMax = 64 << 20;
 constexpr std::chrono::milliseconds kLingerTime{5'000};
+constexpr std::size_t kStreamBytesInMax = 64 << 10;
 constexpr unsigned kBurstMax = 32;  // requests of one connection before others get their turn
 
 std::string_view reason_of(int status) {
@@ -175,7 +176,7 @@ ServerProbe::ServerProbe(telemetry::Registry& r, const std::string& s)
       request_seconds(r, named(s, "request_seconds",
                                "From the first byte of a request to its written answer.")) {}
 
-bool BodyBudget::grow_to(std::size_t bytes) {
+bool ByteBudget::grow_to(std::size_t bytes) {
   if (bytes <= taken_) return true;
   const std::size_t more = bytes - taken_;
   taken_ = bytes;
@@ -184,7 +185,10 @@ bool BodyBudget::grow_to(std::size_t bytes) {
 }
 
 Connection::Connection(ServerShared& shared, Socket socket, std::string client_address)
-    : shared_(shared), socket_(std::move(socket)), client_address_(std::move(client_address)) {
+    : shared_(shared),
+      socket_(std::move(socket)),
+      client_address_(std::move(client_address)),
+      buffer_budget_(shared) {
   ++shared_.connections;
   shared_.probe.connections.add(1);
 }
@@ -223,6 +227,17 @@ void Connection::abort() {
   cancellation_.emit(net::cancellation_type::terminal);
 }
 
+bool Connection::grow_buffer(std::size_t bytes) {
+  if (!buffer_budget_.grow_to(bytes)) return false;
+  buffer_.resize(bytes);
+  return true;
+}
+
+void Connection::release_buffer(std::size_t bytes_kept) {
+  buffer_ = std::string(bytes_kept, '\0');
+  buffer_budget_.give_back();
+}
+
 io::Task<std::size_t> Connection::read_some(char* to, std::size_t bytes) {
   if (is_over()) co_return 0;
   // Mostly it has arrived already: one system call and no turn of the loop.
@@ -239,6 +254,14 @@ io::Task<std::size_t> Connection::read_some(char* to, std::size_t bytes) {
 }
 
 io::Task<bool> Connection::write_all(std::span<iovec> parts) {
+  const Limits& limits = shared_.settings.limits;
+  std::size_t bytes = 0;
+  for (const iovec& part : parts) bytes += part.iov_len;
+  // A client that reads a little now and then would otherwise keep these bytes for ever.
+  const std::int64_t slowest =
+      after(limits.write_timeout) +
+      static_cast<std::int64_t>(static_cast<double>(bytes) * kMicrosPerSecond /
+                                static_cast<double>(limits.write_bytes_per_second_min));
   while (!parts.empty()) {
     msghdr message{};
     message.msg_iov = parts.data();
@@ -248,7 +271,7 @@ io::Task<bool> Connection::write_all(std::span<iovec> parts) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN && errno != EWOULDBLOCK) co_return false;
       if (is_over()) co_return false;
-      write_deadline_ = after(shared_.settings.limits.write_timeout);
+      write_deadline_ = std::min(after(limits.write_timeout), slowest);
       const auto [failed] = co_await socket_.async_wait(Socket::wait_write, io::as_value);
       write_deadline_ = kNever;
       if (failed || is_over()) co_return false;
@@ -301,17 +324,26 @@ io::Task<bool> Connection::serve_one() {
         {match.status, match.status == 404 ? "there is nothing at this path"
                                            : "the path does not know this method"});
     if (match.status == 405) response.headers.add("Allow", shared_.router.allowed(head.raw_path));
+    if (match.nearest != nullptr && match.nearest->complete_error)
+      match.nearest->complete_error(head.request, response);
     if (has_body) head.keeps_alive = false;
     const bool goes_on = co_await answer(head, response);
     if (has_body) co_await linger();
     co_return goes_on;
   }
   head.request.captures = std::move(match.captures);
-  BodyBudget budget(shared_);
+  ByteBudget budget(shared_);
   if (has_body && !co_await read_body(head, *match.route, budget)) co_return false;
   enter(Phase::Handler, {});
   read_deadline_ = kNever;
   Response response = co_await call(*match.route, head.request);
+  if (response.stream) {
+    // What a stream keeps for hours must be small.
+    std::string method = std::move(head.request.method);
+    head.request = Request();
+    head.request.method = std::move(method);
+    head.raw_path = std::string();
+  }
   if (is_failing_) {
     head.keeps_alive = false;
     if (match.route->complete_error) match.route->complete_error(head.request, response);
@@ -323,16 +355,17 @@ io::Task<bool> Connection::read_head(RequestHead& head) {
   const Limits& limits = shared_.settings.limits;
   HeadParser parser(
       {limits.request_line_bytes_max, limits.header_bytes_max, limits.header_count_max});
-  if (filled_ == 0 && buffer_.size() > kBufferBytes) {
-    buffer_ = std::string(kBufferBytes, '\0');
-  }
+  if (filled_ == 0 && buffer_.size() > kBufferBytes) release_buffer(kBufferBytes);
   enter(filled_ == 0 ? Phase::Idle : Phase::Head,
         filled_ == 0 ? limits.idle_timeout : limits.header_deadline);
   request_start_ = phase_since_;
   Progress progress = filled_ == 0 ? Progress::NeedMore : parser.parse({buffer_.data(), filled_});
   while (progress == Progress::NeedMore) {
     if (filled_ == 0 && shared_.is_draining) co_return false;
-    if (filled_ == buffer_.size()) buffer_.resize(buffer_.size() * 2);
+    if (filled_ == buffer_.size() && !grow_buffer(buffer_.size() * 2)) {
+      co_await refuse({503, "too many requests are being received"});
+      co_return false;
+    }
     const std::size_t got = co_await read_some(buffer_.data() + filled_, buffer_.size() - filled_);
     if (got == 0) {
       if (is_expired_ && filled_ > 0) {
@@ -362,7 +395,7 @@ io::Task<bool> Connection::read_head(RequestHead& head) {
   co_return true;
 }
 
-io::Task<bool> Connection::read_body(RequestHead& head, const Route& route, BodyBudget& budget) {
+io::Task<bool> Connection::read_body(RequestHead& head, const Route& route, ByteBudget& budget) {
   std::optional<Refusal> refusal;
   if (head.content_length > route.body_bytes_max) refusal = Refusal{413, "the body is too large"};
   enter(Phase::Body, shared_.settings.limits.body_deadline);
@@ -378,12 +411,14 @@ io::Task<bool> Connection::read_body(RequestHead& head, const Route& route, Body
   }
   if (!refusal) co_return true;
   if (is_expired_) refusal = Refusal{408, "the body took too long"};
+  head.request.body = std::string();
+  budget.give_back();
   if (refusal->status != 0) co_await refuse(*refusal, &route, &head.request);
   co_return false;
 }
 
 // Status 0 stands for a client that has gone.
-io::Task<std::optional<Refusal>> Connection::read_sized(RequestHead& head, BodyBudget& budget) {
+io::Task<std::optional<Refusal>> Connection::read_sized(RequestHead& head, ByteBudget& budget) {
   std::string& body = head.request.body;
   const std::size_t total = head.content_length;
   const std::size_t at_hand = std::min(filled_, total);
@@ -407,7 +442,7 @@ io::Task<std::optional<Refusal>> Connection::read_sized(RequestHead& head, BodyB
 }
 
 io::Task<std::optional<Refusal>> Connection::read_chunked(RequestHead& head, std::size_t bytes_max,
-                                                          BodyBudget& budget) {
+                                                          ByteBudget& budget) {
   ChunkedDecoder decoder(bytes_max);
   for (;;) {
     std::size_t consumed = 0;
@@ -422,7 +457,9 @@ io::Task<std::optional<Refusal>> Connection::read_chunked(RequestHead& head, std
     if (!budget.grow_to(head.request.body.size())) {
       co_return Refusal{503, "too many bodies are being received"};
     }
-    if (buffer_.size() < kBodyFirstBytes) buffer_.resize(kBodyFirstBytes);
+    if (buffer_.size() < kBodyFirstBytes && !grow_buffer(kBodyFirstBytes)) {
+      co_return Refusal{503, "too many bodies are being received"};
+    }
     const std::size_t got = co_await read_some(buffer_.data(), buffer_.size());
     if (got == 0) co_return Refusal{0, ""};
     filled_ = got;
@@ -506,7 +543,7 @@ io::Task<> Connection::answer_stream(const RequestHead& head, Response& response
   read_deadline_ = kNever;
   const int send_buffer = shared_.settings.limits.stream_send_buffer_bytes;
   ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
-  buffer_ = std::string();
+  release_buffer(0);
   filled_ = 0;
   const bool is_open = co_await write_text(out);
   count(response.status);
@@ -546,12 +583,16 @@ io::Task<void> Connection::until_closed() {
     const auto [failed, got] = co_await socket_.async_read_some(net::buffer(ignored), io::as_value);
     const auto cancellation = co_await net::this_coro::cancellation_state;
     if (cancellation.cancelled() != net::cancellation_type::none) co_return;  // only the wait ends
-    if (failed) is_ended_ = true;
+    stream_bytes_in_ += got;
+    if (failed || stream_bytes_in_ > kStreamBytesInMax) is_ended_ = true;
   }
 }
 
 io::Task<> Connection::refuse(Refusal refusal, const Route* route, const Request* request) {
   is_expired_ = false;  // the answer has its own deadline
+  // Nothing of the request is kept while a client is waited for that may take its time.
+  release_buffer(kBufferBytes);
+  filled_ = 0;
   RequestHead head;
   head.keeps_alive = false;
   if (request != nullptr) head.request.method = request->method;

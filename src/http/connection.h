@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -49,15 +50,17 @@ struct ServerShared {
   std::atomic<bool> is_draining{false};
 };
 
-// The bytes of a body that count against the server's budget, given back on destruction.
-class BodyBudget {
+// The bytes of a body or a buffer that count against the server's budget, given back on
+// destruction.
+class ByteBudget {
  public:
-  explicit BodyBudget(ServerShared& shared) : shared_(shared) {}
-  ~BodyBudget() { shared_.body_bytes_in_flight -= taken_; }
-  BodyBudget(const BodyBudget&) = delete;
-  BodyBudget& operator=(const BodyBudget&) = delete;
+  explicit ByteBudget(ServerShared& shared) : shared_(shared) {}
+  ~ByteBudget() { shared_.body_bytes_in_flight -= taken_; }
+  ByteBudget(const ByteBudget&) = delete;
+  ByteBudget& operator=(const ByteBudget&) = delete;
   // Makes it `bytes` in all; false if the budget has no room.
   bool grow_to(std::size_t bytes);
+  void give_back() { shared_.body_bytes_in_flight -= std::exchange(taken_, 0); }
 
  private:
   ServerShared& shared_;
@@ -74,12 +77,14 @@ class Connection final : public StreamWriter {
 
   // Waits for the first byte of a request.
   bool is_idle() const { return phase_ == Phase::Idle; }
+  // Waits for the rest of a request's head.
+  bool is_in_head() const { return phase_ == Phase::Head; }
   bool is_ended() const { return is_ended_; }
   bool is_streaming() const { return phase_ == Phase::Stream; }
-  std::int64_t idle_since() const { return phase_since_; }
+  std::int64_t phase_since() const { return phase_since_; }
   // Ends what waits on the socket if its deadline has passed.
   void check_deadlines(std::int64_t now);
-  // Ends an idle connection or a stream.
+  // Ends a connection that waits for a request or its head, or a stream.
   void end();
   // Ends whatever it does, a handler too, at its next suspension.
   void abort();
@@ -95,6 +100,9 @@ class Connection final : public StreamWriter {
   bool is_over() const { return is_expired_ || is_ended_; }
   void enter(Phase phase, std::chrono::milliseconds deadline);
   std::int64_t after(std::chrono::milliseconds duration) const;
+  // Makes the buffer `bytes` large; false if the server's budget has no room.
+  bool grow_buffer(std::size_t bytes);
+  void release_buffer(std::size_t bytes_kept);
   io::Task<std::size_t> read_some(char* to, std::size_t bytes);
   io::Task<bool> write_all(std::span<iovec> parts);
   io::Task<bool> write_text(std::string_view text);
@@ -103,10 +111,10 @@ class Connection final : public StreamWriter {
   io::Task<bool> serve_one();
   // Of the next request, into `head`; false: closed or answered.
   io::Task<bool> read_head(RequestHead& head);
-  io::Task<bool> read_body(RequestHead& head, const Route& route, BodyBudget& budget);
-  io::Task<std::optional<Refusal>> read_sized(RequestHead& head, BodyBudget& budget);
+  io::Task<bool> read_body(RequestHead& head, const Route& route, ByteBudget& budget);
+  io::Task<std::optional<Refusal>> read_sized(RequestHead& head, ByteBudget& budget);
   io::Task<std::optional<Refusal>> read_chunked(RequestHead& head, std::size_t bytes_max,
-                                                BodyBudget& budget);
+                                                ByteBudget& budget);
   io::Task<Response> call(const Route& route, Request& request);
   io::Task<bool> answer(const RequestHead& head, Response& response);
   io::Task<> answer_stream(const RequestHead& head, Response& response);
@@ -123,13 +131,15 @@ class Connection final : public StreamWriter {
   std::string client_address_;
   io::net::cancellation_signal cancellation_;
   std::string buffer_;
-  std::size_t filled_ = 0;  // of buffer_
+  ByteBudget buffer_budget_;  // of what is over the size of an idle connection's
+  std::size_t filled_ = 0;    // of buffer_
   Phase phase_ = Phase::Idle;
   std::int64_t phase_since_ = 0;
   std::int64_t read_deadline_ = kNever;
   std::int64_t write_deadline_ = kNever;
   std::int64_t request_start_ = 0;
   unsigned served_without_waiting_ = 0;
+  std::size_t stream_bytes_in_ = 0;  // what the client of a stream has sent, to no purpose
   bool is_expired_ = false;
   bool is_ended_ = false;
   bool is_failing_ = false;  // the handler threw: close after the answer

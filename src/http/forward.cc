@@ -44,10 +44,15 @@ constexpr std::array<std::string_view, 11> kNotForwarded = {"connection",
                                                             "transfer-encoding",
                                                             "proxy-authorization"};
 
+// What the other side decides by: a client must not be able to have it taken away by naming it in
+// its Connection field.
+constexpr std::array<std::string_view, 6> kAlwaysForwarded = {
+    "host", "origin", "authorization", "cookie", "content-type", "x-forwarded-for"};
+
 bool is_forwarded(const Headers& all, std::string_view name) {
-  const bool is_listed = std::any_of(kNotForwarded.begin(), kNotForwarded.end(),
-                                     [&](auto other) { return equals_without_case(name, other); });
-  return !is_listed && !lists_token(all, "connection", name);
+  const auto is_name = [&](auto other) { return equals_without_case(name, other); };
+  if (std::ranges::any_of(kAlwaysForwarded, is_name)) return true;
+  return !std::ranges::any_of(kNotForwarded, is_name) && !lists_token(all, "connection", name);
 }
 
 std::string write_request(const Request& request) {

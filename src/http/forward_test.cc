@@ -87,6 +87,21 @@ TEST_F(ForwardTest, FieldsPassButThoseOfTheConnection) {
   EXPECT_EQ(answer.find("Upgrade"), std::string::npos) << answer;
 }
 
+TEST_F(ForwardTest, WhatTheOtherSideDecidesByCannotBeTakenAway) {
+  serve([](Request& request) -> io::Task<Response> {
+    std::string all;
+    for (const Header& header : request.headers.all())
+      all += header.name + "=" + header.value + "\n";
+    co_return json_response(200, std::move(all));
+  });
+  const std::string answer = exchange(
+      "GET /api/a HTTP/1.1\r\nHost: h\r\nOrigin: o\r\nCookie: c\r\n"
+      "Connection: close, Host, Origin, Cookie, X-Forwarded-For\r\n\r\n");
+  EXPECT_NE(answer.find("Host=h\nOrigin=o\nCookie=c\nX-Forwarded-For=127.0.0.1\n"),
+            std::string::npos)
+      << answer;
+}
+
 TEST_F(ForwardTest, AStreamIsHandedOnAsItComes) {
   serve([](Request&) -> io::Task<Response> {
     Response response;

@@ -20,6 +20,7 @@ Result<void> inflate_gzip(std::string_view gzip, const InflateLimits& limits, st
   const std::size_t start = out.size();
   for (;;) {
     const std::size_t before = out.size();
+    const std::uint32_t left_before = state->avail_in;
     out.resize(before + kStep);
     state->next_out = reinterpret_cast<std::uint8_t*>(out.data()) + before;
     state->avail_out = kStep;
@@ -36,7 +37,8 @@ Result<void> inflate_gzip(std::string_view gzip, const InflateLimits& limits, st
       return fail(ErrorKind::TooLarge, "the gzip body inflates beyond the ratio allowed");
     }
     if (is_done) break;
-    if (state->avail_out != 0 && state->avail_in == 0) {
+    const bool is_stuck = out.size() == before && state->avail_in == left_before;
+    if (is_stuck || (state->avail_out != 0 && state->avail_in == 0)) {
       return fail(ErrorKind::InvalidArgument, "the gzip body is truncated");
     }
   }

@@ -67,7 +67,7 @@ struct Response {
   std::string body;
   std::shared_ptr<const std::string> shared_body;  // instead of `body`, for what many clients get
   // If set, the body is what this writes, sent chunked until it returns; the header block goes out
-  // at once.
+  // at once.  The request is gone by then.
   std::move_only_function<io::Task<void>(StreamWriter&)> stream;
 };
 

@@ -59,6 +59,19 @@ std::optional<std::string_view> path_and_query(std::string_view target) {
   return std::nullopt;
 }
 
+// Nobody who means well sends these, and whoever serves files must not be given them.
+bool climbs(std::string_view path) {
+  for (bool has_more = true; has_more;) {
+    path.remove_prefix(1);
+    const std::size_t slash = path.find('/');
+    const std::string_view segment = path.substr(0, slash);
+    if (segment == "." || segment == "..") return true;
+    has_more = slash != std::string_view::npos;
+    if (has_more) path.remove_prefix(slash);
+  }
+  return false;
+}
+
 std::optional<Refusal> read_target(RequestHead& head) {
   Request& request = head.request;
   if (!std::all_of(request.target.begin(), request.target.end(), is_target_byte)) {
@@ -74,6 +87,7 @@ std::optional<Refusal> read_target(RequestHead& head) {
   auto decoded = percent_decode(path);
   if (!decoded) return Refusal{400, "the path holds an escape that is none"};
   if (decoded->find('\0') != std::string::npos) return Refusal{400, "the path holds a NUL"};
+  if (climbs(*decoded)) return Refusal{404, "the path holds a segment of dots"};
   request.path = *std::move(decoded);
   return std::nullopt;
 }
@@ -243,8 +257,9 @@ std::optional<Refusal> read_request_head(std::string_view first_line, Headers he
   request.target = first_line.substr(first + 1, last - first - 1);
   const std::string_view version = first_line.substr(last + 1);
   if (!is_token(request.method)) return Refusal{400, "the method is malformed"};
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   const bool is_http = version.size() == 8 && version.starts_with("HTTP/") && version[6] == '.' &&
-                       hex_digit(version[5]) >= 0 && hex_digit(version[7]) >= 0;
+                       is_digit(version[5]) && is_digit(version[7]);
   if (!is_http) return Refusal{400, "the HTTP version is malformed"};
   if (version[5] != '1') return Refusal{505, "only HTTP/1.1 and HTTP/1.0 are spoken here"};
   head.minor_version = version[7] == '0' ? 0 : 1;
@@ -276,7 +291,9 @@ Progress ChunkedDecoder::refuse(int status, std::string_view why) {
 
 Progress ChunkedDecoder::take_size() {
   std::string_view text(line_);
-  text = without_blanks(text.substr(0, text.find(';')));
+  text = text.substr(0, text.find(';'));
+  // Blanks may stand before an extension (RFC 9112, 7.1.1); before the size nobody agrees on them.
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   if (!std::all_of(line_.begin(), line_.end(), is_field_byte)) {
     return refuse(400, "a chunk's extension holds a control character");
   }

@@ -90,6 +90,21 @@ TEST(RequestParser, RefusesWhatIsNotExactlyHttp) {
       {"GET /%4 HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"GET /%00 HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"GET a HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+      {"GET /a/../b HTTP/1.1\r\nHost: x\r\n\r\n", 404},
+      {"GET /.. HTTP/1.1\r\nHost: x\r\n\r\n", 404},
+      {"GET /./a HTTP/1.1\r\nHost: x\r\n\r\n", 404},
+      {"GET /a/%2e%2E/b HTTP/1.1\r\nHost: x\r\n\r\n", 404},
+      {"GET /a%2f..%2fb HTTP/1.1\r\nHost: x\r\n\r\n", 404},
+      {"GET / HTTP/1.a\r\nHost: x\r\n\r\n", 400},
+      {"GET / HTTP/a.1\r\nHost: x\r\n\r\n", 400},
+      {line + "Transfer-Encoding: \x0b"
+              "chunked\r\n\r\n",
+       400},
+      {line + "Transfer-Encoding: chunked, chunked\r\n\r\n", 501},
+      {line + "Transfer-Encoding: identity\r\n\r\n", 501},
+      {line + "Content-Length: 2\r\ncontent-length: 2\r\n\r\n", 400},
+      {line + "Content-Length : 2\r\n\r\n", 400},
+      {"GET / HTTP/1.1\r\n Host: x\r\n\r\n", 400},
       {"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"\x16\x03\x01\x02", 400},
       {"G@T / HTTP/1.1\r\nHost: x\r\n\r\n", 400},
@@ -164,9 +179,24 @@ TEST(ChunkedDecoder, UndoesTheCodingHoweverItIsCut) {
   }
 }
 
+TEST(RequestParser, DotsInsideASegmentAreNothingSpecial) {
+  EXPECT_EQ(parse("GET /a..b/...,/.c HTTP/1.1\r\nHost: x\r\n\r\n").refused, 0);
+  EXPECT_EQ(parse("GET /a?x=/../y HTTP/1.1\r\nHost: x\r\n\r\n").refused, 0);
+}
+
+TEST(ChunkedDecoder, BlanksMayStandBeforeAnExtension) {
+  EXPECT_EQ(unchunk("1 ;x\r\na\r\n0 \r\n\r\n", 3).body, "a");
+}
+
 TEST(ChunkedDecoder, RefusesWhatIsDamagedOrTooLarge) {
   const std::vector<std::pair<std::string, int>> cases = {
       {"zz\r\n", 400},
+      {" 1\r\n", 400},
+      {"\t1\r\n", 400},
+      {"1 1\r\n", 400},
+      {"1\r;x\r\n", 400},
+      {"1;x\ra\r\n", 400},
+      {"1;x\na\r\n", 400},
       {"\r\n", 400},
       {"-1\r\n", 400},
       {"0x1\r\n", 400},

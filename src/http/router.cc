@@ -36,8 +36,9 @@ bool fits(const std::vector<std::string>& pattern, const std::vector<std::string
     if (i >= segments.size()) return false;
     if (is_placeholder(pattern[i])) {
       if (segments[i].empty()) return false;
-    } else if (pattern[i] != segments[i] && percent_decode(segments[i]) != pattern[i]) {
-      return false;
+    } else if (pattern[i] != segments[i]) {
+      const bool is_escaped = segments[i].find('%') != std::string_view::npos;
+      if (!is_escaped || percent_decode(segments[i]) != pattern[i]) return false;
     }
   }
   return pattern.size() == segments.size();
@@ -70,6 +71,7 @@ Router::Match Router::match(std::string_view method, std::string_view raw_path) 
   for (const Compiled& compiled : routes_) {
     if (!fits(compiled.segments, segments)) continue;
     match.status = 405;
+    if (match.nearest == nullptr) match.nearest = &compiled.route;
     if (!serves(compiled.route, method)) continue;
     match.route = &compiled.route;
     for (std::size_t i = 0; i < compiled.segments.size(); ++i) {
@@ -87,7 +89,7 @@ std::string Router::allowed(std::string_view raw_path) const {
   for (const Compiled& compiled : routes_) {
     if (!fits(compiled.segments, segments)) continue;
     if (!all.empty()) all += ", ";
-    all += compiled.route.method;
+    all += compiled.route.method == "GET" ? "GET, HEAD" : compiled.route.method;
   }
   return all;
 }

@@ -15,7 +15,8 @@ class Router {
 
   struct Match {
     const Route* route = nullptr;
-    int status = 404;                   // without a route: 404 or 405
+    const Route* nearest = nullptr;  // where only the method does not fit: the one that it misses
+    int status = 404;                // without a route: 404 or 405
     std::vector<std::string> captures;  // percent-decoded
   };
   // `raw_path` begins with '/' and holds valid escapes only. HEAD is served by routes for GET.

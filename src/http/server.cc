@@ -27,6 +27,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kAcceptPause{100};  // when no descriptor is free
 constexpr int kAcceptBurst = 64;
 constexpr int kDrainSteps = 50;
+// A head takes its network's round trip; one that takes longer gives way where connections are
+// short.
+constexpr std::int64_t kHeadGrace = kMicrosPerSecond;
 
 // How often deadlines are looked at: late by a quarter of the shortest at most.
 milliseconds tick_of(const Limits& limits) {
@@ -97,7 +100,7 @@ class Shard {
       close_descriptor(descriptor);
       return;
     }
-    if (shared_.connections >= shared_.settings.limits.connections_max && !end_oldest_idle()) {
+    if (shared_.connections >= shared_.settings.limits.connections_max && !make_room()) {
       shared_.probe.connections_refused.add();
       constexpr std::string_view kAnswer =
           "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
@@ -116,13 +119,17 @@ class Shard {
         }));
   }
 
-  bool end_oldest_idle() {
+  // Ends the connection that has been idle longest, else the one that takes longest over a head.
+  bool make_room() {
+    const std::int64_t late = shared_.clock.monotonic() - kHeadGrace;
     Connection* oldest = nullptr;
     for (Connection& connection : connections_) {
-      if (connection.is_idle() && !connection.is_ended() &&
-          (oldest == nullptr || connection.idle_since() < oldest->idle_since())) {
-        oldest = &connection;
-      }
+      const bool is_slow = connection.is_in_head() && connection.phase_since() < late;
+      if (connection.is_ended() || (!connection.is_idle() && !is_slow)) continue;
+      const bool is_better = oldest == nullptr || (connection.is_idle() && !oldest->is_idle()) ||
+                             (connection.is_idle() == oldest->is_idle() &&
+                              connection.phase_since() < oldest->phase_since());
+      if (is_better) oldest = &connection;
     }
     if (oldest == nullptr) return false;
     oldest->end();

@@ -26,13 +26,17 @@ struct Limits {
   std::size_t header_count_max = 100;
   std::size_t connections_max =
       10'000;  // of all shards; over it the oldest idle one goes, else 503
-  std::size_t body_bytes_in_flight_max = 512u << 20;  // of all connections together; over it 503
+  // Bodies, and heads over 4 KiB, of all connections together; over it 503.
+  std::size_t body_bytes_in_flight_max = 512u << 20;
   std::chrono::milliseconds header_deadline{
       10'000};  // from the first byte of a request to its last header
   std::chrono::milliseconds body_deadline{60'000};  // for the whole body
   std::chrono::milliseconds idle_timeout{75'000};   // between requests
   std::chrono::milliseconds write_timeout{20'000};  // without progress, of an answer or a stream
-  int stream_send_buffer_bytes = 256 << 10;         // SO_SNDBUF of a connection once it streams
+  // And no slower than this on top of the timeout: each answer or message keeps its bytes in
+  // memory.
+  std::size_t write_bytes_per_second_min = 16 << 10;
+  int stream_send_buffer_bytes = 256 << 10;  // SO_SNDBUF of a connection once it streams
 };
 
 // `pattern` is matched segment by segment: "/bulk", "/events/bulk/{env}"; a last segment "*" takes

@@ -149,6 +149,9 @@ TEST_F(ServerTest, ServersOwnErrorsOnARouteAreCompleted) {
       exchange("POST /a HTTP/1.1\r\nHost: x\r\nOrigin: o\r\nContent-Length: 2\r\n\r\nab");
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 413 ")) << answer;
   EXPECT_NE(answer.find("X-Origin: o\r\n"), std::string::npos) << answer;
+  const std::string other = exchange("PUT /a HTTP/1.0\r\nOrigin: p\r\n\r\n");
+  EXPECT_TRUE(other.starts_with("HTTP/1.1 405 ")) << other;
+  EXPECT_NE(other.find("X-Origin: p\r\n"), std::string::npos) << other;
 }
 
 TEST_F(ServerTest, SlowHeadersAndSlowBodiesAre408) {
@@ -239,6 +242,137 @@ TEST_F(ServerTest, AReaderThatDoesNotReadEndsItsStream) {
   Client client(server_->address());
   client.send("GET /s HTTP/1.1\r\nHost: x\r\n\r\n");
   while (!is_ended) std::this_thread::yield();
+}
+
+TEST_F(ServerTest, AReaderThatReadsTooSlowlyEndsItsStream) {
+  Limits limits;
+  limits.write_timeout = milliseconds(50);
+  limits.write_bytes_per_second_min = 1u << 30;
+  limits.stream_send_buffer_bytes = 4096;
+  std::atomic<bool> is_ended{false};
+  start({stream_of("/s",
+                   [&](StreamWriter& out) -> io::Task<void> {
+                     EXPECT_FALSE((co_await out.write(std::string(64 << 20, 'x'))).has_value());
+                     is_ended = true;
+                   })},
+        limits);
+  Client client(server_->address());
+  client.send("GET /s HTTP/1.1\r\nHost: x\r\n\r\n");
+  while (!is_ended) client.read_byte();
+}
+
+TEST_F(ServerTest, AClientThatTalksIntoItsStreamIsClosed) {
+  std::atomic<int> open{0};
+  start({stream_of("/s", [&open](StreamWriter& out) -> io::Task<void> {
+    ++open;
+    co_await out.until_closed();
+    --open;
+  })});
+  Client client(server_->address());
+  client.send("GET /s HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.read_until("\r\n\r\n");
+  while (open == 0) std::this_thread::yield();
+  client.send(std::string(1 << 20, 'x'));
+  while (open != 0) std::this_thread::yield();
+}
+
+TEST_F(ServerTest, AStreamDoesNotKeepItsRequest) {
+  start({{"GET", "/s", 0, [](Request& request) -> io::Task<Response> {
+            Response response;
+            response.stream = [&request](StreamWriter& out) -> io::Task<void> {
+              EXPECT_EQ(request.headers.all().size(), 0u);
+              EXPECT_EQ(request.target, "");
+              EXPECT_TRUE((co_await out.write("x")).has_value());
+            };
+            co_return response;
+          }}});
+  EXPECT_NE(exchange("GET /s HTTP/1.0\r\nA: b\r\n\r\n").find("\r\n\r\nx(closed)"),
+            std::string::npos);
+}
+
+TEST_F(ServerTest, ABodyIsNotTheNextRequest) {
+  start({echo("POST", "/a"), echo("GET", "/b")});
+  const std::string smuggled = "GET /b HTTP/1.1\r\nHost: x\r\n\r\n";
+  Client client(server_->address());
+  client.send(
+      "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(smuggled.size()) +
+      "\r\n\r\n" + smuggled +
+      "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n" +
+      "GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const std::string answers = client.read_all();
+  EXPECT_NE(answers.find("POST /a <" + smuggled + ">HTTP/1.1 200"), std::string::npos) << answers;
+  EXPECT_NE(answers.find("POST /a <1>HTTP/1.1 200"), std::string::npos) << answers;
+  EXPECT_TRUE(answers.ends_with("GET /b <>(closed)")) << answers;
+}
+
+TEST_F(ServerTest, WhatFollowsARefusedRequestIsNotServed) {
+  start({echo("POST", "/a", 4), echo("GET", "/b")});
+  const std::string next = "GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  for (const std::string& first :
+       {"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+        "POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
+        "GET /b HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"}) {
+    Client client(server_->address());
+    client.send(first + next);
+    client.finish_sending();
+    const std::string answer = client.read_all();
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 4")) << answer;
+    EXPECT_EQ(answer.find("GET /b"), std::string::npos) << answer;
+  }
+}
+
+TEST_F(ServerTest, AClientThatHasFinishedSendingIsAnswered) {
+  start({echo("POST", "/a")});
+  Client client(server_->address());
+  client.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
+  client.finish_sending();
+  EXPECT_TRUE(client.read_all().ends_with("POST /a <hi>(closed)"));
+  Client cut(server_->address());
+  cut.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nhi");
+  cut.finish_sending();
+  EXPECT_EQ(cut.read_all(), "(closed)") << "half a body is no request";
+}
+
+TEST_F(ServerTest, ARefusedRequestIsNotToldToContinue) {
+  start({echo("POST", "/a", 4)});
+  const std::string fields =
+      " HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+  for (const std::string path : {"/a", "/nothing"}) {
+    Client client(server_->address());
+    client.send("POST " + path + fields);
+    client.finish_sending();
+    EXPECT_TRUE(client.read_all().starts_with("HTTP/1.1 4")) << path;
+  }
+}
+
+TEST_F(ServerTest, HeadsCountAgainstTheBudgetInFlight) {
+  Limits limits;
+  limits.body_bytes_in_flight_max = 10'000;
+  start({echo("GET", "/a")}, limits);
+  const std::string small = "GET /a HTTP/1.0\r\nA: " + std::string(5'000, 'b') + "\r\n\r\n";
+  EXPECT_TRUE(exchange(small).starts_with("HTTP/1.1 200 "));
+  const std::string large = "GET /a HTTP/1.0\r\nA: " + std::string(12'000, 'b') + "\r\n\r\n";
+  EXPECT_TRUE(exchange(large).starts_with("HTTP/1.1 503 "));
+  EXPECT_TRUE(exchange(small).starts_with("HTTP/1.1 200 ")) << "given back";
+}
+
+TEST_F(ServerTest, OverTheConnectionLimitASlowHeadGivesWay) {
+  FakeClock clock(1'000 * kMicrosPerSecond);
+  Limits limits;
+  limits.connections_max = 1;
+  server_ =
+      *Server::start({"test", "127.0.0.1:0", 1, limits}, {echo("GET", "/a")}, clock, registry_);
+  Client slow(server_->address());
+  slow.send("GET /a HT");
+  while (registry_.scrape().find("received_bytes_total{server=\"test\"} 9") == std::string::npos)
+    std::this_thread::yield();
+  clock.advance(2 * kMicrosPerSecond);
+  Client second(server_->address());
+  second.send("GET /a HTTP/1.0\r\n\r\n");
+  EXPECT_NE(second.read_all().find("200 OK"), std::string::npos);
+  EXPECT_EQ(slow.read_all(), "(closed)");
+  server_.reset();
 }
 
 TEST_F(ServerTest, StopLetsARequestInFlightFinishAndRefusesNewConnections) {

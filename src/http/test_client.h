@@ -46,6 +46,12 @@ class Client {
     }
     return true;
   }
+  void finish_sending() { ::shutdown(socket_, SHUT_WR); }
+  // One byte; false once the server has closed.
+  bool read_byte() {
+    char byte = 0;
+    return ::recv(socket_, &byte, 1, 0) == 1;
+  }
   // Until `text` has come `times` times, or the server closed.
   std::string read_until(std::string_view text, int times = 1) {
     std::string got;

@@ -7,7 +7,7 @@
 #include "events/payload.h"
 #include "events/record.h"
 #include "http/conditional.h"
-#include "ingest/cross_origin.h"
+#include "http/cross_origin.h"
 #include "ingest/durable_append.h"
 #include "io/crash_point.h"
 
@@ -114,7 +114,7 @@ std::vector<Endpoint> EventsApi::endpoints() {
                    .body_bytes_max = 0,
                    .cross_origin = true,
                    .handler = [](http::Request& request) -> io::Task<http::Response> {
-                     co_return preflight_response(request);
+                     co_return http::preflight_response(request);
                    }});
   };
   post("/bulk", {PayloadHeader::ANALYTICS, SdkKey});
@@ -141,7 +141,8 @@ io::Task<http::Response> EventsApi::respond(http::Request& request, Source sourc
     probe_.refused(taken.error().kind).add();
     response = http::error_response(as_answered(taken.error()));
   }
-  if (source.credential == CredentialKind::ClientSideId) allow_cross_origin(request, response);
+  if (source.credential == CredentialKind::ClientSideId)
+    http::allow_cross_origin(request, response);
   co_return response;
 }
 

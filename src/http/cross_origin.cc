@@ -1,8 +1,8 @@
-#include "ingest/cross_origin.h"
+#include "http/cross_origin.h"
 
-namespace flagstream::ingest {
+namespace flagstream::http {
 
-void allow_cross_origin(const http::Request& request, http::Response& response) {
+void allow_cross_origin(const Request& request, Response& response) {
   const auto origin = request.headers.find("Origin");
   response.headers.add("Access-Control-Allow-Origin", std::string(origin.value_or("*")));
   response.headers.add("Vary", "Origin");
@@ -18,11 +18,11 @@ void allow_cross_origin(const http::Request& request, http::Response& response) 
   response.headers.add("Access-Control-Max-Age", "300");
 }
 
-http::Response preflight_response(const http::Request& request) {
-  http::Response response;
+Response preflight_response(const Request& request) {
+  Response response;
   response.status = 204;
   allow_cross_origin(request, response);
   return response;
 }
 
-}  // namespace flagstream::ingest
+}  // namespace flagstream::http
