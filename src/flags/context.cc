@@ -194,7 +194,7 @@ const Node* IndividualContext::lookup(const AttributeReference& reference) const
   const Node* value = nullptr;
   for (std::size_t i = attributes.size(); i-- > 0;) {
     const Attribute& each = attributes[i];
-    if (each.name_hash == components[0].hash && each.name == components[0].name) {
+    if (each.name_hash == components[0].hash && is_same(each.name, components[0].name)) {
       value = each.value;
       break;
     }
@@ -216,13 +216,6 @@ Result<Context> Context::parse(std::string_view json) {
   FS_TRY(Context context, from(document->root()));
   context.document_ = std::move(document);
   return context;
-}
-
-const IndividualContext* Context::find(const Name& kind) const {
-  for (const IndividualContext& each : individuals_) {
-    if (each.kind == kind) return &each;
-  }
-  return nullptr;
 }
 
 std::string Context::fully_qualified_key() const {

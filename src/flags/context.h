@@ -49,7 +49,12 @@ class Context {
   const std::vector<IndividualContext>& individuals() const { return individuals_; }
   bool is_multi() const { return individuals_.size() > 1; }
   // Null: there is none of that kind.
-  const IndividualContext* find(const Name& kind) const;
+  const IndividualContext* find(const Name& kind) const {
+    for (const IndividualContext& each : individuals_) {
+      if (each.kind == kind) return &each;
+    }
+    return nullptr;
+  }
   // The member of kind user, or null.
   const IndividualContext* user() const {
     return user_ < 0 ? nullptr : &individuals_[static_cast<std::size_t>(user_)];
