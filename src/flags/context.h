@@ -15,7 +15,6 @@
 namespace flagstream::flags {
 
 struct Attribute {
-  std::uint64_t name_hash;
   std::string_view name;
   const Node* value;  // may be a Null, which is as if there were no such attribute
 };
@@ -28,6 +27,9 @@ struct IndividualContext {
   // In the order of their weight: of two with one name the later counts.  kind, key, name and
   // anonymous are among them.
   std::vector<Attribute> attributes;
+  // Of each attribute the lower half of its name's hash: together they fit into a cache line or
+  // two.
+  std::vector<std::uint32_t> tags;
 
   // Null: the context has no such attribute, or its value is null.  No array is descended into.
   const Node* lookup(const AttributeReference& reference) const;
