@@ -163,7 +163,8 @@ class ContextReader {
   }
 
   static void add(IndividualContext& made, std::string_view name, const Node& value) {
-    made.attributes.push_back({hash_of(name), name, &value});
+    made.attributes.push_back({name, &value});
+    made.tags.push_back(static_cast<std::uint32_t>(hash_of(name)));
   }
 
   // Last, so that they win over attributes of the same name.
@@ -192,10 +193,10 @@ const Node* IndividualContext::lookup(const AttributeReference& reference) const
   const auto& components = reference.components();
   if (components.empty()) return nullptr;
   const Node* value = nullptr;
-  for (std::size_t i = attributes.size(); i-- > 0;) {
-    const Attribute& each = attributes[i];
-    if (each.name_hash == components[0].hash && each.name == components[0].name) {
-      value = each.value;
+  const auto tag = static_cast<std::uint32_t>(components[0].hash);
+  for (std::size_t i = tags.size(); i-- > 0;) {
+    if (tags[i] == tag && is_same(attributes[i].name, components[0].name)) {
+      value = attributes[i].value;
       break;
     }
   }
@@ -216,13 +217,6 @@ Result<Context> Context::parse(std::string_view json) {
   FS_TRY(Context context, from(document->root()));
   context.document_ = std::move(document);
   return context;
-}
-
-const IndividualContext* Context::find(const Name& kind) const {
-  for (const IndividualContext& each : individuals_) {
-    if (each.kind == kind) return &each;
-  }
-  return nullptr;
 }
 
 std::string Context::fully_qualified_key() const {

@@ -15,7 +15,6 @@
 namespace flagstream::flags {
 
 struct Attribute {
-  std::uint64_t name_hash;
   std::string_view name;
   const Node* value;  // may be a Null, which is as if there were no such attribute
 };
@@ -28,6 +27,9 @@ struct IndividualContext {
   // In the order of their weight: of two with one name the later counts.  kind, key, name and
   // anonymous are among them.
   std::vector<Attribute> attributes;
+  // Of each attribute the lower half of its name's hash: together they fit into a cache line or
+  // two.
+  std::vector<std::uint32_t> tags;
 
   // Null: the context has no such attribute, or its value is null.  No array is descended into.
   const Node* lookup(const AttributeReference& reference) const;
@@ -49,7 +51,12 @@ class Context {
   const std::vector<IndividualContext>& individuals() const { return individuals_; }
   bool is_multi() const { return individuals_.size() > 1; }
   // Null: there is none of that kind.
-  const IndividualContext* find(const Name& kind) const;
+  const IndividualContext* find(const Name& kind) const {
+    for (const IndividualContext& each : individuals_) {
+      if (each.kind == kind) return &each;
+    }
+    return nullptr;
+  }
   // The member of kind user, or null.
   const IndividualContext* user() const {
     return user_ < 0 ? nullptr : &individuals_[static_cast<std::size_t>(user_)];

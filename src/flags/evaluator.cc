@@ -27,38 +27,33 @@ Frame inside(const void* item, const Frame* outer) {
 
 Evaluation malformed() { return Evaluation::failed(EvaluationError::MalformedFlag); }
 
-Evaluation variation(const Flag& flag, std::int64_t index, const Reason& reason) {
-  if (index < 0 || static_cast<std::size_t>(index) >= flag.variations.size()) return malformed();
-  return {.value = flag.variations[static_cast<std::size_t>(index)],
-          .variation = static_cast<std::uint32_t>(index),
-          .is_experiment = false,
-          .reason = reason};
+// The functions below complete, in place, an answer whose reason is set already.
+
+void serve(const Flag& flag, std::int64_t index, Evaluation& answer) {
+  if (index < 0 || static_cast<std::size_t>(index) >= flag.variations.size()) {
+    answer = malformed();
+    return;
+  }
+  answer.value = flag.variations[static_cast<std::size_t>(index)];
+  answer.variation = static_cast<std::uint32_t>(index);
 }
 
-Evaluation off(const Flag& flag, const Reason& reason) {
-  if (flag.off_variation) return variation(flag, *flag.off_variation, reason);
-  Evaluation evaluation;
-  evaluation.reason = reason;
-  return evaluation;
+void serve_off(const Flag& flag, Evaluation& answer) {
+  if (flag.off_variation) serve(flag, *flag.off_variation, answer);
 }
 
-Evaluation outcome_of(const Flag& flag, const Outcome& outcome, const Context& context,
-                      Reason reason, bool is_tracked) {
+void serve_outcome(const Flag& flag, const Outcome& outcome, const Context& context,
+                   bool is_tracked, Evaluation& answer) {
   std::int64_t index = -1;
   if (const auto* fixed = std::get_if<std::int64_t>(&outcome)) {
     index = *fixed;
   } else if (const auto* rollout = std::get_if<Rollout>(&outcome)) {
     const auto choice = rollout->choose(context);
-    if (!choice) return malformed();
-    index = choice->variation;
-    reason.is_in_experiment = choice->is_in_experiment;
-  } else {
-    return malformed();
+    if (choice) index = choice->variation;
+    answer.reason.is_in_experiment = choice && choice->is_in_experiment;
   }
-  Evaluation evaluation = variation(flag, index, reason);
-  evaluation.is_experiment =
-      evaluation.variation.has_value() && (is_tracked || reason.is_in_experiment);
-  return evaluation;
+  answer.is_experiment = is_tracked || answer.reason.is_in_experiment;
+  serve(flag, index, answer);
 }
 
 bool names(const SegmentTarget& target, const Context& context) {
@@ -82,35 +77,46 @@ class Run {
 
  private:
   Evaluation evaluate_inside(const Flag& flag, const Frame* outer) {
-    if (!flag.problem.empty()) return malformed();
-    if (!flag.is_on) return off(flag, {.kind = ReasonKind::Off});
+    Evaluation answer = malformed();
+    if (flag.problem.empty()) decide(flag, outer, answer);
+    return answer;
+  }
+
+  void decide(const Flag& flag, const Frame* outer, Evaluation& answer) {
+    Reason& reason = answer.reason;
+    if (!flag.is_on) {
+      reason.kind = ReasonKind::Off;
+      return serve_off(flag, answer);
+    }
     if (!flag.prerequisites.empty()) {
       const Prerequisite* failed = first_failed(flag, outer);
-      if (is_aborted_) return malformed();
-      if (failed != nullptr)
-        return off(flag, {.kind = ReasonKind::PrerequisiteFailed, .prerequisite_key = failed->key});
+      if (is_aborted_) return;
+      if (failed != nullptr) {
+        reason.kind = ReasonKind::PrerequisiteFailed;
+        reason.prerequisite_key = failed->key;
+        return serve_off(flag, answer);
+      }
     }
     for (const Target& target : flag.targets) {
       const IndividualContext* individual = context_.find(target.context_kind);
-      if (individual != nullptr && target.keys.contains(individual->key))
-        return variation(flag, target.variation, {.kind = ReasonKind::TargetMatch});
-    }
-    for (std::size_t i = 0; i < flag.rules.size(); ++i) {
-      const Rule& rule = flag.rules[i];
-      const Match match = match_all(rule.clauses, nullptr);
-      if (match == Match::Error) {
-        is_aborted_ = true;
-        return malformed();
+      if (individual != nullptr && target.keys.contains(individual->key)) {
+        reason.kind = ReasonKind::TargetMatch;
+        return serve(flag, target.variation, answer);
       }
-      if (match == Match::Yes)
-        return outcome_of(flag, rule.outcome, context_,
-                          {.kind = ReasonKind::RuleMatch,
-                           .rule_index = static_cast<std::uint32_t>(i),
-                           .rule_id = rule.id},
-                          rule.tracks_events);
     }
-    return outcome_of(flag, flag.fallthrough, context_, {.kind = ReasonKind::Fallthrough},
-                      flag.tracks_fallthrough_events);
+    for (const Rule& rule : flag.rules) {
+      const Match match = match_all(rule.clauses, nullptr);
+      is_aborted_ = match == Match::Error;
+      if (is_aborted_) return;
+      if (match == Match::Yes) {
+        reason.kind = ReasonKind::RuleMatch;
+        reason.rule_index = static_cast<std::uint32_t>(&rule - flag.rules.data());
+        reason.rule_id = rule.id;
+        return serve_outcome(flag, rule.outcome, context_, rule.tracks_events, answer);
+      }
+    }
+    reason.kind = ReasonKind::Fallthrough;
+    serve_outcome(flag, flag.fallthrough, context_, flag.tracks_fallthrough_events, answer);
   }
 
   // Null: all hold.

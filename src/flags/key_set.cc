@@ -29,14 +29,14 @@ KeySet::KeySet(std::vector<std::string_view> keys) {
 bool KeySet::contains(std::string_view key) const {
   if (tags_.empty()) {
     for (const std::string_view each : slots_) {
-      if (each == key) return true;
+      if (is_same(each, key)) return true;
     }
     return false;
   }
   const std::uint64_t hash = hash_of(key);
   const std::size_t mask = slots_.size() - 1;
   for (std::size_t at = hash & mask; slots_[at].data() != nullptr; at = (at + 1) & mask) {
-    if (tags_[at] == tag_of(hash) && slots_[at] == key) return true;
+    if (tags_[at] == tag_of(hash) && is_same(slots_[at], key)) return true;
   }
   return false;
 }

@@ -39,6 +39,27 @@ inline std::uint64_t hash_of(std::string_view text) {
   return hash;
 }
 
+// a == b.  Keys and names are short: a call of memcmp would cost more than the comparison.
+inline bool is_same(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  const std::size_t size = a.size();
+  const auto difference = [&]<class Word>(Word, std::size_t at) {
+    Word left;
+    Word right;
+    std::memcpy(&left, a.data() + at, sizeof(Word));
+    std::memcpy(&right, b.data() + at, sizeof(Word));
+    return std::uint64_t{left} ^ right;
+  };
+  if (size > 16) return std::memcmp(a.data(), b.data(), size) == 0;
+  if (size >= 8)
+    return (difference(std::uint64_t{}, 0) | difference(std::uint64_t{}, size - 8)) == 0;
+  if (size >= 4)
+    return (difference(std::uint32_t{}, 0) | difference(std::uint32_t{}, size - 4)) == 0;
+  if (size >= 2)
+    return (difference(std::uint16_t{}, 0) | difference(std::uint16_t{}, size - 2)) == 0;
+  return size == 0 || a[0] == b[0];
+}
+
 // A text that is compared often.  Does not own its characters.
 struct Name {
   std::uint64_t hash = 0;
@@ -46,7 +67,9 @@ struct Name {
 
   Name() = default;
   explicit Name(std::string_view t) : hash(hash_of(t)), text(t) {}
-  bool operator==(const Name& other) const { return hash == other.hash && text == other.text; }
+  bool operator==(const Name& other) const {
+    return hash == other.hash && is_same(text, other.text);
+  }
 };
 
 // An immutable set of keys.  Does not own their characters.  Thread-safe.

@@ -94,15 +94,13 @@ std::uint64_t bucket_limit(double share) {
 std::optional<Rollout::Choice> Rollout::choose(const Context& context) const {
   if (entries.empty() || !bucketing.is_valid()) return std::nullopt;
   const Bucket bucket = bucketing.bucket(context);
-  const Entry* chosen = &entries.back();  // gets the rest where the shares are less than everything
-  for (const Entry& entry : entries) {
-    if (bucket.bits < entry.limit) {
-      chosen = &entry;
-      break;
-    }
-  }
-  return Choice{.variation = chosen->variation,
-                .is_in_experiment = is_experiment && bucket.has_context && !chosen->is_untracked};
+  // Counted without a branch: no processor can foresee where a hash falls.  The last entry gets the
+  // rest where the shares are less than everything.
+  std::size_t index = 0;
+  for (const Entry& entry : entries) index += bucket.bits >= entry.limit ? 1 : 0;
+  const Entry& chosen = entries[std::min(index, entries.size() - 1)];
+  return Choice{.variation = chosen.variation,
+                .is_in_experiment = is_experiment && bucket.has_context && !chosen.is_untracked};
 }
 
 Rollout read_rollout(const Node& node, std::string_view key, std::string_view salt) {
@@ -119,11 +117,13 @@ Rollout read_rollout(const Node& node, std::string_view key, std::string_view sa
       .entries = {},
   };
   double share = 0;
+  std::uint64_t limit = 0;
   for (const Node& each : Elements(member(node, "variations"))) {
     share += member(each, "weight").number / kWeightOfAll;
+    limit = std::max(limit, bucket_limit(share));  // a negative weight takes from nobody before it
     const Node* variation = find(each, "variation");
     rollout.entries.push_back({
-        .limit = bucket_limit(share),
+        .limit = limit,
         .variation = variation == nullptr ? 0 : index_of(*variation),
         .is_untracked = member(each, "untracked").boolean,
     });

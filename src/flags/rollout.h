@@ -51,7 +51,7 @@ std::uint64_t bucket_limit(double share);
 
 struct Rollout {
   struct Entry {
-    std::uint64_t limit = 0;  // buckets below it, and not below an earlier entry's
+    std::uint64_t limit = 0;  // buckets below it, and not below the one before; never falls
     std::int64_t variation = -1;
     bool is_untracked = false;
   };

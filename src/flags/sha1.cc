@@ -1,5 +1,6 @@
 #include "flags/sha1.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -50,15 +51,17 @@ FS_SHA void twenty_rounds(__m128i& abcd, __m128i& before, __m128i (&m)[4], int f
   }
 }
 
-FS_SHA __m128i big_endian_words(const unsigned char* bytes) {
-  const __m128i order = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
-  return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)), order);
+FS_SHA __m128i big_endian_words(__m128i bytes) {
+  return _mm_shuffle_epi8(bytes, _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f));
 }
 
-// `abcd` has A in its highest lane, `e` has E there and zeros below.
-FS_SHA void eighty_rounds(__m128i& abcd, __m128i& e, const unsigned char* block) {
-  __m128i m[4];
-  for (int i = 0; i < 4; ++i) m[i] = big_endian_words(block + 16 * i);
+FS_SHA void load_block(__m128i (&m)[4], const unsigned char* block) {
+  for (int i = 0; i < 4; ++i)
+    m[i] = big_endian_words(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 16 * i)));
+}
+
+// `abcd` has A in its highest lane, `e` has E there and zeros below; `m` is the block.
+FS_SHA void eighty_rounds(__m128i& abcd, __m128i& e, __m128i (&m)[4]) {
   const __m128i abcd_begin = abcd;
   const __m128i e_begin = e;
   // The first four rounds take E as it is, all others rotate it out of the A of four rounds before.
@@ -76,13 +79,45 @@ FS_SHA void eighty_rounds(__m128i& abcd, __m128i& e, const unsigned char* block)
   abcd = _mm_add_epi32(abcd, abcd_begin);
 }
 
-__attribute__((target("sha,sse4.1,ssse3"))) std::uint64_t one_block_60_bits(
-    const unsigned char* block) {
+FS_SHA std::uint64_t first_60_bits_of_block(__m128i (&m)[4]) {
   __m128i abcd = _mm_set_epi32(static_cast<int>(kSha1Begin[0]), static_cast<int>(kSha1Begin[1]),
                                static_cast<int>(kSha1Begin[2]), static_cast<int>(kSha1Begin[3]));
   __m128i e = _mm_set_epi32(static_cast<int>(kSha1Begin[4]), 0, 0, 0);
-  eighty_rounds(abcd, e, block);
+  eighty_rounds(abcd, e, m);
   return static_cast<std::uint64_t>(_mm_extract_epi64(abcd, 1)) >> 4;
+}
+
+__attribute__((target("sha,sse4.1,ssse3"))) std::uint64_t one_block_60_bits(
+    const unsigned char* block) {
+  __m128i m[4];
+  load_block(m, block);
+  return first_60_bits_of_block(m);
+}
+
+bool detect_avx512() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+}
+
+// The same with the value put behind its prefix in registers.  Through memory, the loads would span
+// several stores that are still on their way, and so wait for the hash before to finish: twice the
+// time.
+__attribute__((target("avx512f,avx512bw,sha,sse4.1,ssse3"))) std::uint64_t spliced_60_bits(
+    const unsigned char* prefix_block, std::size_t prefix_size, std::string_view value) {
+  const std::size_t size = prefix_size + value.size();
+  const __mmask64 value_lanes = ((std::uint64_t{1} << value.size()) - 1) << prefix_size;
+  const auto lane_0 = reinterpret_cast<std::uintptr_t>(value.data()) - prefix_size;
+  __m512i block = _mm512_load_si512(prefix_block);
+  // Lanes outside the mask are not read.
+  block = _mm512_mask_loadu_epi8(block, value_lanes, reinterpret_cast<const void*>(lane_0));
+  block = _mm512_mask_mov_epi8(block, std::uint64_t{1} << size, _mm512_set1_epi8(-0x80));
+  const auto bits = std::byteswap(static_cast<std::uint16_t>(size * 8));
+  block = _mm512_mask_set1_epi16(block, 1u << 31, static_cast<short>(bits));
+  __m128i m[4] = {big_endian_words(_mm512_castsi512_si128(block)),
+                  big_endian_words(_mm512_extracti32x4_epi32(block, 1)),
+                  big_endian_words(_mm512_extracti32x4_epi32(block, 2)),
+                  big_endian_words(_mm512_extracti32x4_epi32(block, 3))};
+  return first_60_bits_of_block(m);
 }
 
 #else
@@ -92,10 +127,16 @@ std::uint64_t one_block_60_bits(const unsigned char*) {
   FS_ASSERT(false, "only called where has_sha_instructions()");
   return 0;
 }
+bool detect_avx512() { return false; }
+std::uint64_t spliced_60_bits(const unsigned char*, std::size_t, std::string_view) {
+  FS_ASSERT(false, "only called where kCanSplice");
+  return 0;
+}
 
 #endif
 
 const bool kHasShaInstructions = detect_sha_instructions();
+const bool kCanSplice = kHasShaInstructions && detect_avx512();
 
 std::uint32_t load_big_endian(const unsigned char* p) {
   std::uint32_t word;
@@ -155,7 +196,9 @@ __attribute__((target("sha,sse4.1,ssse3"))) void sha1_block_sha_instructions(
   __m128i abcd = _mm_set_epi32(static_cast<int>(state[0]), static_cast<int>(state[1]),
                                static_cast<int>(state[2]), static_cast<int>(state[3]));
   __m128i e = _mm_set_epi32(static_cast<int>(state[4]), 0, 0, 0);
-  eighty_rounds(abcd, e, block);
+  __m128i m[4];
+  load_block(m, block);
+  eighty_rounds(abcd, e, m);
   state = {static_cast<std::uint32_t>(_mm_extract_epi32(abcd, 3)),
            static_cast<std::uint32_t>(_mm_extract_epi32(abcd, 2)),
            static_cast<std::uint32_t>(_mm_extract_epi32(abcd, 1)),
@@ -175,8 +218,14 @@ PrefixedSha1::PrefixedSha1(std::string prefix) : prefix_(std::move(prefix)) {
 std::uint64_t PrefixedSha1::first_60_bits(std::string_view value) const {
   const std::size_t size = prefix_.size() + value.size();
   if (size > kOneBlockMax) return many_blocks(value);
+  if (kCanSplice) return spliced_60_bits(block_.data(), prefix_.size(), value);
+  return one_block(value);
+}
+
+std::uint64_t PrefixedSha1::one_block(std::string_view value) const {
+  const std::size_t size = prefix_.size() + value.size();
   alignas(16) std::array<unsigned char, kBlockBytes> block = block_;
-  std::memcpy(block.data() + prefix_.size(), value.data(), value.size());
+  std::copy_n(value.data(), value.size(), block.data() + prefix_.size());
   block[size] = 0x80;
   put_bit_size(block.data(), size);
   if (kHasShaInstructions) return one_block_60_bits(block.data());

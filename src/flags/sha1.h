@@ -19,9 +19,11 @@ class PrefixedSha1 {
   std::uint64_t first_60_bits(std::string_view value) const;
 
  private:
+  friend class PrefixedSha1Test;
+  std::uint64_t one_block(std::string_view value) const;  // without AVX-512
   std::uint64_t many_blocks(std::string_view value) const;
 
-  alignas(16) std::array<unsigned char, 64> block_{};  // the prefix, if it fits, then zeros
+  alignas(64) std::array<unsigned char, 64> block_{};  // the prefix, if it fits, then zeros
   std::string prefix_;
 };
 

@@ -4,6 +4,14 @@
 #include <openssl/evp.h>
 
 namespace flagstream::flags {
+
+class PrefixedSha1Test : public testing::Test {
+ protected:
+  static std::uint64_t one_block(const PrefixedSha1& hash, std::string_view value) {
+    return hash.one_block(value);
+  }
+};
+
 namespace {
 
 Sha1State openssl_sha1(const std::string& text) {
@@ -63,6 +71,18 @@ TEST(Sha1, EverySizeAndCutAgreesWithOpenSsl) {
           << size << " cut at " << cut;
     }
     text += static_cast<char>('!' + size % 90);
+  }
+}
+
+TEST_F(PrefixedSha1Test, OneBlockThroughMemoryAgreesWithOpenSsl) {
+  for (std::size_t size = 0; size <= 55; ++size) {
+    const std::string text =
+        std::string("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS").substr(0, size);
+    for (const std::size_t cut : {std::size_t{0}, size / 2, size}) {
+      EXPECT_EQ(one_block(PrefixedSha1(text.substr(0, cut)), text.substr(cut)),
+                openssl_first_60_bits(text))
+          << size << " cut at " << cut;
+    }
   }
 }
 
