@@ -65,6 +65,7 @@ Result<ResultRow> row_of(const PaneId& pane, std::string_view key, const Value& 
     case Table::ContextKinds:
     case Table::Payloads:
     case Table::Progress:
+    case Table::Gaps:  // the offset in decimal, which the column makes a number
       row.text = key;
       return row;
   }

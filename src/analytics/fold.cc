@@ -356,7 +356,22 @@ Result<void> AnalyticsFold::note_progress(const proto::Event& event) {
   return {};
 }
 
+void AnalyticsFold::lost(log::Offset begin, log::Offset end) { gaps_.emplace_back(begin, end); }
+
+Result<void> AnalyticsFold::note_gaps() {
+  for (const auto& [begin, end] : gaps_) {
+    FS_TRY(Pane * pane, panes_.pane({Table::Gaps, 0, 0}));
+    FS_TRY(KeyedEntry * entry, admit(*pane, std::to_string(begin), ~std::uint64_t{0}));
+    entry->second.value.numbers = {static_cast<std::int64_t>(end), clock_};
+    changed_ = std::max(changed_, end);
+    panes_.changed(*pane, *entry, end);
+  }
+  gaps_.clear();
+  return {};
+}
+
 Result<void> AnalyticsFold::publish() {
+  FS_TRY(note_gaps());
   if (changed_ == published_) return {};
   FS_TRY(const auto rows, panes_.unpublished());
   FS_TRY(writer_.publish({.log_id = log_id_,

@@ -9,6 +9,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "analytics/panes.h"
 #include "analytics/probe.h"
@@ -57,6 +59,7 @@ class AnalyticsFold final : public pipeline::Fold {
   Result<void> publish() override;
   void checkpoint(pipeline::Changes& changes) override;
   void checkpointed() override;
+  void lost(log::Offset begin, log::Offset end) override;
   std::size_t dirty_bytes() const override { return panes_.dirty_bytes(); }
 
  private:
@@ -80,6 +83,7 @@ class AnalyticsFold final : public pipeline::Fold {
   Result<void> count_contexts(const events::proto::Event& event);
   Result<void> count_payload(const events::proto::Event& event);
   Result<void> count_sdk(const events::proto::Event& event);
+  Result<void> note_gaps();
   Result<void> note_progress(const events::proto::Event& event);
   // Of `minute_key_` and `total_key_`; `is_bounded`: they may be added only within the limits.
   Result<bool> try_add(const Counted& counted, const events::proto::Event& event,
@@ -104,6 +108,7 @@ class AnalyticsFold final : public pipeline::Fold {
   log::Offset published_ = 0;     // `changed_` of the last publish()
   MicrosUtc removed_before_ = 0;  // minutes that the store has no more
   Panes panes_;
+  std::vector<std::pair<log::Offset, log::Offset>> gaps_;  // not yet in the panes
 
   // Of the record at hand.
   log::Offset position_ = 0;  // behind it

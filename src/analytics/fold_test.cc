@@ -397,6 +397,28 @@ TEST_F(Analytics, RestartFromACheckpointGivesTheSameRows) {
   EXPECT_THAT(registry.scrape(), HasSubstr("republished_rows_total 0\n"));
 }
 
+TEST_F(Analytics, RecordsThatWereNeverFoldedAreAGapInTheResults) {
+  auto& to = partition();
+  EXPECT_THAT(*ResultsReader::open(folder.file("none.db")).value()->gaps(), IsEmpty());
+  to.take(make.summary(kTen, "flag", 0, 1, 1));
+  to.lose(9);
+  to.checkpoint();
+  to.take(make.summary(kTen, "flag", 0, 1, 2));
+  to.lose(100);
+  to.checkpoint();
+  drop_results();
+  partition_ = std::make_unique<TestPartition>(stage(), folder.file("store"), 0);
+  const auto gaps = reader()->gaps();
+  ASSERT_TRUE(gaps);
+  ASSERT_EQ(gaps->size(), 2u);
+  EXPECT_EQ((*gaps)[0].events_log_id, kEventsLog);
+  EXPECT_EQ((*gaps)[0].begin, 1u);
+  EXPECT_EQ((*gaps)[0].end, 10u);
+  EXPECT_EQ((*gaps)[0].received_before, kTen);
+  EXPECT_EQ((*gaps)[1].begin, 11u);
+  EXPECT_EQ((*gaps)[1].end, 111u);
+}
+
 TEST_F(Analytics, ResultsThatWereLostAreWrittenAgainFromTheStore) {
   auto& to = partition({.entries_in_memory = 0});
   to.take(make.summary(kTen, "flag", 0, 1, 1));

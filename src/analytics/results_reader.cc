@@ -251,6 +251,25 @@ Result<std::vector<Progress>> ResultsReader::progress() {
   }
 }
 
+Result<std::vector<Gap>> ResultsReader::gaps() {
+  std::vector<Gap> all;
+  FS_TRY(auto statement,
+         state_->prepare(query("log_id, partition, first_offset, end_offset, received_before",
+                               "gaps", " ORDER BY log_id, partition, first_offset")));
+  if (!statement) return all;
+  for (;;) {
+    FS_TRY(const bool row, statement->step());
+    if (!row) return all;
+    const auto log_id = Id128::from_bytes(statement->text(0));
+    if (!log_id) return fail(ErrorKind::DataLoss, "results database: a log id that is none");
+    all.push_back({.events_log_id = *log_id,
+                   .partition = static_cast<log::Partition>(statement->integer(1)),
+                   .begin = static_cast<log::Offset>(statement->integer(2)),
+                   .end = static_cast<log::Offset>(statement->integer(3)),
+                   .received_before = statement->integer(4)});
+  }
+}
+
 Result<std::uint64_t> ResultsReader::change_counter() {
   FS_TRY(auto statement, state_->prepare("PRAGMA data_version"));
   if (!statement) return 0;

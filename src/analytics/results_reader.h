@@ -61,6 +61,15 @@ struct Progress {
   MicrosUtc received = 0;       // received time of the last one
 };
 
+// Records of `events` that were deleted before they were counted.
+struct Gap {
+  Id128 events_log_id;
+  log::Partition partition = 0;
+  log::Offset begin = 0;
+  log::Offset end = 0;
+  MicrosUtc received_before = 0;  // the highest received time counted before the gap was found
+};
+
 // Not thread-safe.
 class ResultsReader {
  public:
@@ -85,6 +94,8 @@ class ResultsReader {
   Result<PayloadTotals> payloads(EnvironmentId environment);
   // Of every partition, every payloads log id.
   Result<std::vector<Progress>> progress();
+  // By log id, partition and offset.
+  Result<std::vector<Gap>> gaps();
   // Changes whenever anything above may have changed (SQLite's data_version).
   Result<std::uint64_t> change_counter();
 

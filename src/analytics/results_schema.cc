@@ -45,6 +45,11 @@ constexpr std::array<TableLayout, kTables> kLayouts = {{
      .has_environment = false,
      .text = "payloads_log_id",
      .values = {"next_offset", "received"}},
+    {.table = Table::Gaps,
+     .name = "gaps",
+     .has_environment = false,
+     .text = "first_offset",
+     .values = {"end_offset", "received_before"}},
 }};
 
 constexpr std::array<std::string_view, 1> kMigrations = {R"sql(
@@ -112,6 +117,12 @@ CREATE TABLE progress(
   log_id BLOB NOT NULL, partition INTEGER NOT NULL,
   next_offset INTEGER NOT NULL, received INTEGER NOT NULL, position INTEGER NOT NULL,
   PRIMARY KEY (generation, payloads_log_id, log_id, partition)) WITHOUT ROWID;
+
+CREATE TABLE gaps(
+  generation INTEGER NOT NULL, first_offset INTEGER NOT NULL,
+  log_id BLOB NOT NULL, partition INTEGER NOT NULL,
+  end_offset INTEGER NOT NULL, received_before INTEGER NOT NULL, position INTEGER NOT NULL,
+  PRIMARY KEY (generation, log_id, partition, first_offset)) WITHOUT ROWID;
 )sql"};
 
 }  // namespace

@@ -27,8 +27,9 @@ enum class Table : std::uint8_t {
   Sdks,               // by SDK name, version: ever
   Payloads,           // ever
   Progress,           // by log id of `payloads`; of no environment
+  Gaps,               // by first offset lost; of no environment
 };
-inline constexpr std::size_t kTables = 8;
+inline constexpr std::size_t kTables = 9;
 
 // In the columns variation and version, for "none": SQLite's primary keys hold no NULL.
 inline constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::min();

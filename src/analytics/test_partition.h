@@ -55,6 +55,12 @@ class TestPartition {
     ASSERT_TRUE(fold_->pass_over(place(), record, outputs));
     ++next_;
   }
+  // Appends what is deleted before it is folded.
+  void lose(std::size_t records) {
+    records_.resize(records_.size() + records);
+    fold_->lost(next_, records_.size());
+    next_ = records_.size();
+  }
   bool has_rest() const { return next_ < records_.size(); }
 
   void publish() {
