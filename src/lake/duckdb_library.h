@@ -61,10 +61,17 @@ inline constexpr const char* kDuckDbVersion = "v1.4.4";
   X(duckdb_struct_type_child_count) \
   X(duckdb_struct_type_child_name) \
   X(duckdb_struct_type_child_type) \
-  X(duckdb_appender_create) \
-  X(duckdb_append_data_chunk) \
-  X(duckdb_appender_error) \
-  X(duckdb_appender_destroy) \
+  X(duckdb_vector_reference_vector) \
+  X(duckdb_create_table_function) \
+  X(duckdb_destroy_table_function) \
+  X(duckdb_table_function_set_name) \
+  X(duckdb_table_function_set_extra_info) \
+  X(duckdb_table_function_set_bind) \
+  X(duckdb_table_function_set_init) \
+  X(duckdb_table_function_set_function) \
+  X(duckdb_register_table_function) \
+  X(duckdb_bind_add_result_column) \
+  X(duckdb_function_get_extra_info) \
   X(duckdb_extract_statements) \
   X(duckdb_extract_statements_error) \
   X(duckdb_destroy_extracted) \

@@ -39,72 +39,103 @@ duckdb_type storage_type(std::string_view sql_type) {
   return DUCKDB_TYPE_VARCHAR;
 }
 
+// The columns of the function that hands our chunks to DuckDB.
+void bind_rows(duckdb_bind_info info, const DuckDb& api) {
+  for (const ColumnDefinition& column : event_columns()) {
+    const LogicalType type(api, api.duckdb_create_logical_type(storage_type(column.sql_type)));
+    api.duckdb_bind_add_result_column(info, std::string(column.name).c_str(), type.get());
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<EventRows>> EventRows::open(Session& duckdb) {
   std::unique_ptr<EventRows> rows(new EventRows(duckdb));
-  std::vector<duckdb_logical_type> types;
-  for (const ColumnDefinition& column : event_columns()) {
-    types.push_back(duckdb.api().duckdb_create_logical_type(storage_type(column.sql_type)));
-  }
-  rows->chunk_ = rows->api_.duckdb_create_data_chunk(types.data(), types.size());
-  for (duckdb_logical_type& type : types) rows->api_.duckdb_destroy_logical_type(&type);
   rows->chunk_rows_ = rows->api_.duckdb_vector_size();
   rows->vectors_.resize(kColumns);
   rows->data_.resize(kColumns);
   rows->validity_.resize(kColumns);
-  FS_TRY(rows->make_table());
+  FS_TRY(rows->register_function());
+  rows->clear();
   return rows;
 }
 
 EventRows::~EventRows() {
-  close_appender();
-  if (chunk_ != nullptr) api_.duckdb_destroy_data_chunk(&chunk_);
+  for (duckdb_data_chunk& chunk : chunks_) api_.duckdb_destroy_data_chunk(&chunk);
 }
 
-Result<void> EventRows::make_table() {
-  close_appender();
-  std::string columns;
-  for (const ColumnDefinition& column : event_columns()) {
-    columns +=
-        fmt::format("{}\"{}\" {}", columns.empty() ? "" : ", ", column.name, column.sql_type);
+// DuckDB reads the rows straight from our chunks: a table in between would copy every value and
+// keep statistics of it.
+Result<void> EventRows::register_function() {
+  duckdb_table_function function = api_.duckdb_create_table_function();
+  api_.duckdb_table_function_set_name(function, function_name_.c_str());
+  api_.duckdb_table_function_set_extra_info(function, this, nullptr);
+  api_.duckdb_table_function_set_bind(function, [](duckdb_bind_info info) {
+    // Which object calls cannot be asked without the library, and that is loaded once per process.
+    const DuckDb& api = **load_duckdb("");
+    bind_rows(info, api);
+  });
+  api_.duckdb_table_function_set_init(function, [](duckdb_init_info) {});
+  api_.duckdb_table_function_set_function(
+      function, [](duckdb_function_info info, duckdb_data_chunk out) {
+        const DuckDb& api = **load_duckdb("");
+        static_cast<EventRows*>(api.duckdb_function_get_extra_info(info))->hand_over(out);
+      });
+  const duckdb_state state = api_.duckdb_register_table_function(duckdb_.connection(), function);
+  api_.duckdb_destroy_table_function(&function);
+  if (state == DuckDBError) return fail(ErrorKind::Unavailable, "DuckDB takes no table function");
+  return {};
+}
+
+// One chunk a call; an empty one is the end.
+void EventRows::hand_over(duckdb_data_chunk out) {
+  if (handed_over_ == full_chunks_) return api_.duckdb_data_chunk_set_size(out, 0);
+  duckdb_data_chunk chunk = chunks_[handed_over_++];
+  for (std::size_t column = 0; column < kColumns; ++column) {
+    api_.duckdb_vector_reference_vector(api_.duckdb_data_chunk_get_vector(out, column),
+                                        api_.duckdb_data_chunk_get_vector(chunk, column));
   }
-  FS_TRY(duckdb_.execute(fmt::format("CREATE OR REPLACE TABLE pending ({})", columns)));
-  if (api_.duckdb_appender_create(duckdb_.connection(), nullptr, "pending", &appender_) ==
-      DuckDBError) {
-    return fail(error_from_duckdb(api_.duckdb_appender_error(appender_), ErrorKind::Unavailable));
+  api_.duckdb_data_chunk_set_size(out, api_.duckdb_data_chunk_get_size(chunk));
+}
+
+void EventRows::clear() {
+  // Memory stays for as many rows as there were last time, so that a busy stage does not ask for it
+  // again and again.
+  while (chunks_.size() > std::max<std::size_t>(full_chunks_, 1)) {
+    api_.duckdb_destroy_data_chunk(&chunks_.back());
+    chunks_.pop_back();
   }
+  full_chunks_ = 0;
   rows_ = 0;
   bytes_ = 0;
   rows_by_day_.clear();
   begin_chunk();
-  return {};
-}
-
-void EventRows::close_appender() {
-  // Destroying it flushes, which can only fail for a table that is going away anyway.
-  if (appender_ != nullptr) (void)api_.duckdb_appender_destroy(&appender_);
 }
 
 void EventRows::begin_chunk() {
-  api_.duckdb_data_chunk_reset(chunk_);
+  if (full_chunks_ == chunks_.size()) {
+    std::vector<duckdb_logical_type> types;
+    for (const ColumnDefinition& column : event_columns()) {
+      types.push_back(api_.duckdb_create_logical_type(storage_type(column.sql_type)));
+    }
+    chunks_.push_back(api_.duckdb_create_data_chunk(types.data(), types.size()));
+    for (duckdb_logical_type& type : types) api_.duckdb_destroy_logical_type(&type);
+  }
+  duckdb_data_chunk chunk = chunks_[full_chunks_];
+  api_.duckdb_data_chunk_reset(chunk);
   row_ = 0;
   for (std::size_t column = 0; column < kColumns; ++column) {
-    vectors_[column] = api_.duckdb_data_chunk_get_vector(chunk_, column);
+    vectors_[column] = api_.duckdb_data_chunk_get_vector(chunk, column);
     data_[column] = api_.duckdb_vector_get_data(vectors_[column]);
     api_.duckdb_vector_ensure_validity_writable(vectors_[column]);
     validity_[column] = api_.duckdb_vector_get_validity(vectors_[column]);
   }
 }
 
-Result<void> EventRows::flush_chunk() {
-  if (row_ == 0) return {};
-  api_.duckdb_data_chunk_set_size(chunk_, row_);
-  if (api_.duckdb_append_data_chunk(appender_, chunk_) == DuckDBError) {
-    return fail(error_from_duckdb(api_.duckdb_appender_error(appender_), ErrorKind::Unavailable));
-  }
-  begin_chunk();
-  return {};
+void EventRows::finish_chunk() {
+  if (row_ == 0) return;
+  api_.duckdb_data_chunk_set_size(chunks_[full_chunks_], row_);
+  ++full_chunks_;
 }
 
 void EventRows::text(std::size_t column, std::string_view value) {
@@ -127,7 +158,7 @@ void EventRows::number(std::size_t column, T value) {
 
 void EventRows::null(std::size_t column) { validity_[column][row_ / 64] &= ~(1ull << (row_ % 64)); }
 
-Result<void> EventRows::add(const events::proto::Event& event, const RowOrigin& origin) {
+void EventRows::add(const events::proto::Event& event, const RowOrigin& origin) {
   const std::int32_t day = day_of(event.received_us());
   add_identity(event, origin, day);
   add_values(event);
@@ -135,8 +166,10 @@ Result<void> EventRows::add(const events::proto::Event& event, const RowOrigin& 
   add_contexts(event);
   ++rows_by_day_[day];
   ++rows_;
-  if (++row_ == chunk_rows_) return flush_chunk();
-  return {};
+  if (++row_ == chunk_rows_) {
+    finish_chunk();
+    begin_chunk();
+  }
 }
 
 void EventRows::add_identity(const events::proto::Event& event, const RowOrigin& origin,
@@ -253,13 +286,12 @@ std::vector<std::int32_t> EventRows::dates() const {
 }
 
 Result<std::vector<AddFile>> EventRows::write(const std::string& folder, MicrosUtc now) {
-  FS_TRY(flush_chunk());
-  close_appender();
+  finish_chunk();
   std::vector<AddFile> files;
   for (const auto& [day, count] : rows_by_day_) {
     FS_TRY(files.emplace_back(), write_date(folder, day, rows_by_day_.size() == 1, now));
   }
-  FS_TRY(make_table());
+  clear();
   return files;
 }
 
@@ -285,12 +317,13 @@ Result<void> EventRows::copy_date(const std::string& folder, std::int32_t day, b
   static const std::string columns = column_list();
   const std::string where =
       is_only ? std::string() : fmt::format(" WHERE date = DATE '{}'", date_of_day(day));
+  handed_over_ = 0;
   // One row group per file: what is in memory is bounded by rows, so is a row group.
   FS_TRY(auto written,
          duckdb_.rows(fmt::format(
-             "COPY (SELECT {} FROM pending{}) TO {} (FORMAT parquet, COMPRESSION zstd, "
+             "COPY (SELECT {} FROM \"{}\"(){}) TO {} (FORMAT parquet, COMPRESSION zstd, "
              "COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 1048576, USE_TMP_FILE false, RETURN_STATS)",
-             columns, where, sql_quoted(folder + "/" + file.path))));
+             columns, function_name_, where, sql_quoted(folder + "/" + file.path))));
   FS_TRY(const FileStats stats, read_file_stats(written));
   if (stats.rows != rows_by_day_.at(day)) {
     return fail(ErrorKind::DataLoss, "the Parquet file holds other rows than asked");

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/id.h"
 #include "events/event.h"
 #include "lake/delta_state.h"
 #include "lake/duckdb_session.h"
@@ -48,7 +49,7 @@ struct RowOrigin {
   const EnvironmentLabel* label = nullptr;  // null: not known
 };
 
-// Rows of one or more dates in an in-memory DuckDB table.  Not thread-safe.
+// Rows of one or more dates in memory, in DuckDB's own layout.  Not thread-safe.
 class EventRows {
  public:
   static Result<std::unique_ptr<EventRows>> open(Session& duckdb);
@@ -56,23 +57,24 @@ class EventRows {
   EventRows(const EventRows&) = delete;
   EventRows& operator=(const EventRows&) = delete;
 
-  Result<void> add(const events::proto::Event& event, const RowOrigin& origin);
+  void add(const events::proto::Event& event, const RowOrigin& origin);
+  void clear();
   std::uint64_t rows() const { return rows_; }
   // Text bytes held, about.
   std::uint64_t bytes() const { return bytes_; }
 
   // Writes one Parquet file for each date below `folder` (which has a folder for each of dates())
-  // and empties the table.  Not synced; after an error this object must not be used again.
+  // and forgets the rows.  Not synced; after an error this object must not be used again.
   Result<std::vector<AddFile>> write(const std::string& folder, MicrosUtc now);
   // The dates held, as days since 1970.
   std::vector<std::int32_t> dates() const;
 
  private:
   explicit EventRows(Session& duckdb) : duckdb_(duckdb), api_(duckdb.api()) {}
-  Result<void> make_table();
-  void close_appender();
-  Result<void> flush_chunk();
+  Result<void> register_function();
+  void hand_over(duckdb_data_chunk out);
   void begin_chunk();
+  void finish_chunk();
   Result<AddFile> write_date(const std::string& folder, std::int32_t day, bool is_only,
                              MicrosUtc now);
   Result<void> copy_date(const std::string& folder, std::int32_t day, bool is_only, AddFile& file);
@@ -90,8 +92,12 @@ class EventRows {
 
   Session& duckdb_;
   const DuckDb& api_;
-  duckdb_appender appender_ = nullptr;
-  duckdb_data_chunk chunk_ = nullptr;
+  // Of a DuckDB table function that yields the rows.  It cannot be taken back, so nobody else may
+  // know its name.
+  const std::string function_name_ = "rows_" + Id128::random().to_hex();
+  std::vector<duckdb_data_chunk> chunks_;  // full ones, the one being filled, and spare ones
+  std::size_t full_chunks_ = 0;
+  std::size_t handed_over_ = 0;
   std::vector<duckdb_vector> vectors_;
   std::vector<void*> data_;
   std::vector<std::uint64_t*> validity_;

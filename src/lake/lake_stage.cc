@@ -248,9 +248,10 @@ Result<void> LakeStage::Fold::take_event(log::Partition partition) {
   if (pending_.oldest_received < 0 || event_.received_us() < pending_.oldest_received) {
     pending_.oldest_received = event_.received_us();
   }
-  return rows_->add(event_, {.partition = partition,
-                             .generation = settings_.generation,
-                             .label = labels_.find(event_.environment_id())});
+  rows_->add(event_, {.partition = partition,
+                      .generation = settings_.generation,
+                      .label = labels_.find(event_.environment_id())});
+  return {};
 }
 
 Result<void> LakeStage::Fold::take_gap(const log::Fetched& fetched) {
@@ -385,8 +386,7 @@ Result<void> LakeStage::Fold::start_over() {
   for (const AddFile& file : pending_.files)
     FS_TRY(files_.remove(settings_.folder + "/" + file.path));
   pending_ = {};
-  rows_.reset();
-  FS_TRY(rows_, EventRows::open(*session_));
+  rows_->clear();
   reader_.reset();
   return {};
 }

@@ -51,7 +51,7 @@ class SqlQueryTest : public testing::Test {
       event.set_received_us(kStart);
       event.set_key(flag);
       event.set_count(count);
-      ASSERT_TRUE(rows->add(event, {}));
+      rows->add(event, {});
     }
     Commit commit;
     commit.id = flag;
@@ -109,7 +109,7 @@ TEST_F(SqlQueryTest, OnlyFilesOfTheCurrentVersionAreRead) {
     const auto rows = *EventRows::open(*session_);
     events::proto::Event event;
     event.set_received_us(kStart);
-    ASSERT_TRUE(rows->add(event, {}));
+    rows->add(event, {});
     ASSERT_TRUE(rows->write(settings_.folder, kStart));
     std::string removed;
     for (const auto& [path, file] : of.state().files) {
