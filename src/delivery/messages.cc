@@ -16,6 +16,18 @@ std::string put_message(const environment::FlagSet& flags) {
   return out;
 }
 
+std::string flags_document(const environment::FlagSet& flags) {
+  std::string out = "{";
+  for (const auto& [key, item] : flags.flags) {
+    if (item.json == nullptr) continue;
+    if (out.size() > 1) out += ',';
+    json::append_quoted(out, key);
+    out += ':';
+    out += *item.json;
+  }
+  return out += '}';
+}
+
 std::string change_message(const environment::FlagChange& change) {
   const bool is_flag = change.kind == environment::FlagChange::Kind::Flag;
   const std::string path = json::quoted((is_flag ? "/flags/" : "/segments/") + change.key);
@@ -32,6 +44,10 @@ Bytes Messages::put(const std::shared_ptr<const environment::FlagSet>& flags) {
 
 Bytes Messages::change(const std::shared_ptr<const environment::FlagChange>& change) {
   return changes_.get(change, change_message);
+}
+
+Bytes Messages::flags_only(const std::shared_ptr<const environment::FlagSet>& flags) {
+  return flags_only_.get(flags, flags_document);
 }
 
 Bytes Messages::gzip(const std::shared_ptr<const environment::FlagSet>& flags) {

@@ -11,6 +11,8 @@
 namespace flagstream::delivery {
 
 std::string put_message(const environment::FlagSet& flags);
+// {"KEY":FLAG,...}
+std::string flags_document(const environment::FlagSet& flags);
 // A patch, or a delete for a deleted item.
 std::string change_message(const environment::FlagChange& change);
 
@@ -19,6 +21,7 @@ class Messages {
  public:
   Bytes put(const std::shared_ptr<const environment::FlagSet>& flags);
   Bytes change(const std::shared_ptr<const environment::FlagChange>& change);
+  Bytes flags_only(const std::shared_ptr<const environment::FlagSet>& flags);
   // The body of a poll, compressed.
   Bytes gzip(const std::shared_ptr<const environment::FlagSet>& flags);
 
@@ -27,6 +30,7 @@ class Messages {
   static constexpr std::size_t kChangesKept = 256;
 
   MadeOnce<environment::FlagSet> puts_{kEnvironmentsKept};
+  MadeOnce<environment::FlagSet> flags_only_{kEnvironmentsKept};
   MadeOnce<environment::FlagSet> gzips_{kEnvironmentsKept};
   MadeOnce<environment::FlagChange> changes_{kChangesKept};
 };

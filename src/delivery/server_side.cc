@@ -4,6 +4,7 @@
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
+#include "base/hash.h"
 #include "delivery/messages.h"
 #include "http/conditional.h"
 #include "http/cross_origin.h"
@@ -70,6 +71,7 @@ struct ServerSide::State {
       : settings(s), environments(e), probe(registry) {}
 
   using Flags = std::shared_ptr<const FlagSet>;
+  using Items = decltype(FlagSet::flags);
 
   Flags find(std::string_view key) const {
     const auto id = environments.find(CredentialKind::SdkKey, key);
@@ -107,21 +109,54 @@ struct ServerSide::State {
     if (!flags) co_return http::error_response(flags.error());
     const bool is_gzip = http::accepts_gzip(request.headers);
     // A strong tag names the very bytes, so each coding has its own.
-    const std::string etag = "\"" + (*flags)->fingerprint + (is_gzip ? "-gzip\"" : "\"");
-    http::Response response;
-    response.headers.add("ETag", etag);
-    response.headers.add("Vary", "Authorization, Accept-Encoding");
-    name_environment(**flags, response);
-    if (http::matches_if_none_match(request.headers, etag)) {
-      probe.not_modified.add();
-      response.status = 304;
-      co_return response;
-    }
-    probe.polls.add();
-    response.headers.add("Content-Type", "application/json");
+    http::Response response =
+        answer_poll(request, **flags, (*flags)->fingerprint + (is_gzip ? "-gzip" : ""));
+    if (response.status == 304) co_return response;
     if (is_gzip) response.headers.add("Content-Encoding", "gzip");
     response.shared_body = is_gzip ? messages.gzip(*flags) : (*flags)->all_json;
     co_return response;
+  }
+
+  // 304, or 200 to which the body is still to be added.
+  http::Response answer_poll(const http::Request& request, const FlagSet& flags,
+                             const std::string& tag) {
+    const std::string etag = "\"" + tag + "\"";
+    http::Response response;
+    response.headers.add("ETag", etag);
+    response.headers.add("Vary", "Authorization, Accept-Encoding");
+    name_environment(flags, response);
+    if (http::matches_if_none_match(request.headers, etag)) {
+      probe.not_modified.add();
+      response.status = 304;
+      return response;
+    }
+    probe.polls.add();
+    response.headers.add("Content-Type", "application/json");
+    return response;
+  }
+
+  // The three polls of the PHP SDK, which keeps nothing between two requests.
+  io::Task<http::Response> poll_flags(http::Request& request) {
+    const auto flags = co_await flags_for(http::authorization_key(request.headers));
+    if (!flags) co_return http::error_response(flags.error());
+    const Bytes document = messages.flags_only(*flags);
+    co_return answer_document(request, **flags, document);
+  }
+  io::Task<http::Response> poll_item(http::Request& request, Items FlagSet::* items) {
+    const auto flags = co_await flags_for(http::authorization_key(request.headers));
+    if (!flags) co_return http::error_response(flags.error());
+    const Items& all = (**flags).*items;
+    const auto found = all.find(request.captures.at(0));
+    // To this SDK a 404 is an answer like another.
+    if (found == all.end() || found->second.json == nullptr)
+      co_return http::error_response(Error(ErrorKind::NotFound, "there is no such item"));
+    co_return answer_document(request, **flags, found->second.json);
+  }
+  http::Response answer_document(const http::Request& request, const FlagSet& flags,
+                                 const Bytes& document) {
+    http::Response response = answer_poll(request, flags, xxh3_128(*document).to_hex());
+    if (response.status != 304) response.shared_body = document;
+    return response;
   }
 
   io::Task<http::Response> stream(http::Request& request) {
@@ -221,6 +256,13 @@ std::vector<http::Route> ServerSide::routes() {
   return {
       get("/all", [state](http::Request& request) { return state->stream(request); }),
       get("/sdk/latest-all", [state](http::Request& request) { return state->poll(request); }),
+      get("/sdk/flags", [state](http::Request& request) { return state->poll_flags(request); }),
+      get("/sdk/flags/{key}",
+          [state](http::Request& request) { return state->poll_item(request, &FlagSet::flags); }),
+      get("/sdk/segments/{key}",
+          [state](http::Request& request) {
+            return state->poll_item(request, &FlagSet::segments);
+          }),
       any("/sdk/poll"),
       any("/sdk/poll/eval/*"),
       any("/sdk/stream"),

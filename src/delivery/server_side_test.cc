@@ -134,6 +134,24 @@ TEST_F(ServerSideTest, APollIsCompressedOnlyForWhoTakesGzip) {
   EXPECT_NE(field_of(plain, "ETag"), field_of(packed, "ETag")) << "other bytes, another strong tag";
 }
 
+TEST_F(ServerSideTest, ThePhpSdkPollsItemByItem) {
+  proto::Item segment = flag(4, "s", 1);
+  segment.set_kind(proto::Item::SEGMENT);
+  append({change(environment_item(1)), change(flag(2, "a", 1)), change(flag(3, "b", 1)),
+          change(segment), change(deleted(flag(5, "b", 2)))});
+  start();
+  EXPECT_EQ(body_of(get("/sdk/flags")), R"({"a":{"key":"a","version":1}})");
+  EXPECT_EQ(body_of(get("/sdk/segments/s")), R"({"key":"s","version":1})");
+  const std::string item = get("/sdk/flags/a");
+  EXPECT_EQ(body_of(item), R"({"key":"a","version":1})");
+  const std::string again = get(
+      "/sdk/flags/a", "Authorization: sdk-7\r\nIf-None-Match: " + field_of(item, "ETag") + "\r\n");
+  EXPECT_TRUE(again.starts_with("HTTP/1.1 304 ")) << again;
+  for (const char* target : {"/sdk/flags/b", "/sdk/flags/s", "/sdk/segments/a", "/sdk/flags/a%2f"})
+    EXPECT_TRUE(get(target).starts_with("HTTP/1.1 404 ")) << target;
+  EXPECT_TRUE(get("/sdk/flags/a", "").starts_with("HTTP/1.1 401 "));
+}
+
 TEST_F(ServerSideTest, OnlyAKeyThatIsKnownToBeUnknownIs401) {
   start(std::chrono::milliseconds(20));
   EXPECT_TRUE(get("/all").starts_with("HTTP/1.1 503 ")) << "nothing has been loaded";
