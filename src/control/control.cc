@@ -133,18 +133,11 @@ class Control::Parts {
   }
 
   Result<void> listen(const Clock& clock, telemetry::Registry& registry) {
-    std::vector<http::Route> all = routes_.all();
-    if (settings_.more_routes) {
-      for (http::Route& each :
-           settings_.more_routes([this] { return is_ready(); }, [this] { return status(); })) {
-        all.push_back(std::move(each));
-      }
-    }
     FS_TRY(server_, http::Server::start({.name = "control",
                                          .listen = "unix:" + settings_.socket_path,
                                          .shards = 1,
                                          .limits = settings_.limits},
-                                        std::move(all), clock, registry));
+                                        routes_.all(), clock, registry));
     return {};
   }
 

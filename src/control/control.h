@@ -28,11 +28,6 @@ struct Settings {
       admin_token_path;  // an access token for programs on this machine is kept here (mode 600)
   bool demo = false;     // make the demo project
   http::Limits limits = {};
-  // Routes served beside its own, made of what tells whether it is ready and its status(): metrics
-  // and the like.
-  std::function<std::vector<http::Route>(std::function<bool()> is_ready,
-                                         std::function<std::string()> status)>
-      more_routes = {};
   // How long to wait for a control that is letting go of the topic.
   std::chrono::milliseconds hand_over_patience{5'000};
 

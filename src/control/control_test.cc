@@ -428,23 +428,6 @@ TEST_F(ControlTest, TheDemoServesTheFlagsOfTheExample) {
   EXPECT_EQ(seen, 5u);
 }
 
-TEST_F(ControlTest, ItsStatusIsServedBesideItsRoutes) {
-  Settings with_status = settings();
-  with_status.more_routes = [](std::function<bool()> is_ready,
-                               std::function<std::string()> status) {
-    http::Handler answer = [is_ready, status](http::Request&) -> io::Task<http::Response> {
-      co_return http::json_response(is_ready() ? 200 : 503, status());
-    };
-    std::vector<http::Route> routes;
-    routes.push_back({.method = "GET", .pattern = "/readyz", .handler = std::move(answer)});
-    return routes;
-  };
-  start(with_status);
-  const Answer ready = send("GET", "/readyz", "");
-  EXPECT_EQ(ready.status, 200);
-  EXPECT_EQ(ready.body, R"({"role":"control","ready":true,"refusedBusy":0})");
-}
-
 TEST_F(ControlTest, HealthTellsHowFarTheLakeIs) {
   Settings with_lake = settings();
   with_lake.lake = []() -> Result<LakeStatus> {
