@@ -3,17 +3,53 @@
 #include <ostream>
 
 #include <fmt/format.h>
+#include <google/protobuf/util/json_util.h>
 
 #include "app/client_commands.h"
 #include "base/hash.h"
+#include "events/event.h"
 #include "events/payload.h"
+#include "events/record.h"
 #include "json/json.h"
 #include "log/local_log.h"
 
 namespace flagstream::app {
 namespace {
 
+// Bytes for people: text as it is, what no text may hold as U+FFFD.
+std::string text_of(std::string_view bytes) {
+  std::string out;
+  for (const char byte : bytes) {
+    const auto code = static_cast<unsigned char>(byte);
+    if (code < 0x80) {
+      out += byte;
+    } else {
+      out += "\xef\xbf\xbd";
+    }
+  }
+  return json::quoted(out);
+}
+
+std::string contents_of(const events::proto::Reject& reject) {
+  return fmt::format(
+      R"("kind":"reject","stage":{},"reason":{},"detail":{},"tries":{},"environment":{},"receivedUs":{},"source":{{"offset":{},"index":{},"part":{}}},"rejected":{})",
+      json::quoted(reject.stage()), json::quoted(reject.reason()), json::quoted(reject.detail()),
+      reject.tries(), reject.environment_id(), reject.received_us(), reject.source().offset(),
+      reject.source().index(), reject.source().part(), text_of(reject.record()));
+}
+
+std::string contents_of(const events::proto::Event& event) {
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(event, &json).ok()) json = "null";
+  return R"("kind":"event","event":)" + json;
+}
+
 std::string contents_of(std::string_view record) {
+  events::proto::Event event;
+  if (events::decode_event(record, event)) return contents_of(event);
+  events::proto::Reject reject;
+  if (events::decode_reject(record, reject)) return contents_of(reject);
+  if (events::record_kind(record) == events::RecordKind::Tick) return R"("kind":"tick")";
   if (const auto payload = events::decode_payload(record)) {
     const auto& header = payload->header;
     return fmt::format(

@@ -60,37 +60,19 @@ class Outcome {
   std::atomic<int> status_{0};
 };
 
-}  // namespace
-
-int run_processor(const ServeOptions& options) {
-  const std::vector<std::string> names =
-      options.stages.empty() ? std::vector<std::string>{"transform", "analytics", "lake"}
-                             : options.stages;
-  const std::string role = names == std::vector<std::string>{"lake"} ? "lake" : "processor";
-  Surroundings around(options, role);
-  std::unique_ptr<lake::LakeStage> lake;
-  if (has(names, "lake")) {
-    auto opened = open_lake(around);
-    if (!opened) return report(opened.error());
-    lake = *std::move(opened);
-  }
-  std::vector<std::string> folded = names;
-  std::erase(folded, "lake");
-  analytics::AnalyticsStage analytics({.results_path = around.folder.results()}, around.registry);
-  auto processor =
-      processor::Processor::start({.stages = std::move(folded),
-                                   .runner = runner_settings(around),
-                                   .dedupe = around.config.dedupe},
-                                  {&analytics}, *around.log, around.clock, around.registry);
-  if (!processor) return report(processor.error());
-  processor::Processor& running = **processor;
-  auto status = around.serve_status(role, {.is_ready = [&running] { return running.is_ready(); },
-                                           .status = [&running] { return running.status(); }});
+// `processor` and `lake` may be null.
+int run_until_stopped(Surroundings& around, processor::Processor* processor,
+                      lake::LakeStage* lake) {
+  const std::string role = processor == nullptr ? "lake" : "processor";
+  auto status = around.serve_status(
+      role, {.is_ready = [=] { return processor == nullptr || processor->is_ready(); },
+             .status = [=] { return processor == nullptr ? "{}" : processor->status(); }});
   if (!status) return report(status.error());
   Outcome outcome;
   {
     std::jthread watcher([&] {
-      if (const auto ended = running.wait(); !ended) outcome.failed(ended.error());
+      if (processor == nullptr) return;
+      if (const auto ended = processor->wait(); !ended) outcome.failed(ended.error());
     });
     std::jthread lake_thread([&](std::stop_token stop) {
       if (lake == nullptr) return;
@@ -98,10 +80,39 @@ int run_processor(const ServeOptions& options) {
     });
     tell_supervisor_ready(fmt::format(R"({{"role":"{}"}})", role));
     around.signals.wait();
-    (void)running.stop();  // its failure is what the watcher reports
+    if (processor != nullptr) (void)processor->stop();  // its failure is what the watcher reports
   }
   (*status)->stop(kPatience);
   return outcome.status();
+}
+
+}  // namespace
+
+int run_processor(const ServeOptions& options) {
+  const std::vector<std::string> names =
+      options.stages.empty() ? std::vector<std::string>{"transform", "analytics", "lake"}
+                             : options.stages;
+  std::vector<std::string> folded = names;
+  std::erase(folded, "lake");
+  Surroundings around(options, folded.empty() ? "lake" : "processor");
+  std::unique_ptr<lake::LakeStage> lake;
+  if (has(names, "lake")) {
+    auto opened = open_lake(around);
+    if (!opened) return report(opened.error());
+    lake = *std::move(opened);
+  }
+  analytics::AnalyticsStage analytics({.results_path = around.folder.results()}, around.registry);
+  std::unique_ptr<processor::Processor> processor;
+  if (!folded.empty()) {
+    auto started =
+        processor::Processor::start({.stages = std::move(folded),
+                                     .runner = runner_settings(around),
+                                     .dedupe = around.config.dedupe},
+                                    {&analytics}, *around.log, around.clock, around.registry);
+    if (!started) return report(started.error());
+    processor = *std::move(started);
+  }
+  return run_until_stopped(around, processor.get(), lake.get());
 }
 
 }  // namespace flagstream::app
