@@ -1,3 +1,6 @@
+#include <filesystem>
+#include <system_error>
+
 #include <fmt/format.h>
 
 #include "app/roles.h"
@@ -42,13 +45,26 @@ class LakeProgress {
   lake::TableStatus last_;
 };
 
+// The built pages: where the setting says, else beside this executable: in an installation's
+// share/flagstream/ui, or in the source tree that it was built in.
+std::string web_folder(const Config& config, io::FileSystem& files) {
+  if (!config.web_folder.empty()) return config.web_folder;
+  std::error_code ignored;
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const char* below : {"../share/flagstream/ui", "../../../../web/dist"}) {
+    const std::string candidate = (folder / below).lexically_normal().string();
+    if (files.exists(candidate + "/index.html")) return candidate;
+  }
+  return (folder / "../share/flagstream/ui").lexically_normal().string();
+}
+
 control::Settings control_settings(Surroundings& around, const ServeOptions& options,
                                    LakeProgress& lake_progress) {
   control::Settings settings;
   settings.socket_path = around.folder.control_socket();
   settings.catalog_path = around.folder.catalog();
   settings.results_path = around.folder.results();
-  settings.web_folder = around.config.web_folder;
+  settings.web_folder = web_folder(around.config, around.files);
   settings.admin_token_path = around.folder.run() + "/admin-token";
   settings.demo = options.demo;
   settings.sql = [folder = around.folder.lake()](const std::string& sql) {

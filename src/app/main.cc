@@ -358,8 +358,17 @@ void add_keys(CLI::App& root, Client& client, Chosen& chosen) {
   CLI::App* command =
       add_client_command(root, "keys", "SDK key, mobile key and client-side id", client);
   client.add_place_to(*command);
-  command->callback(
-      [&] { chosen = [&] { return keys(client.transport(), client.console(), client.place); }; });
+  auto wants_link = std::make_shared<bool>(false);
+  command->add_flag("--setup-link", *wants_link,
+                    "instead: a new link that signs one browser in to the page");
+  command->callback([&client, &chosen, wants_link] {
+    chosen = [&client, wants_link] {
+      if (*wants_link) {
+        return setup_link(client.transport(), client.console(), address_of(client.options));
+      }
+      return keys(client.transport(), client.console(), client.place);
+    };
+  });
 }
 
 int run(int argc, char** argv) {
