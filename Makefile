@@ -1,6 +1,6 @@
 # The menu of tasks; each line is a script or two in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt build clean
+.PHONY: help run test test-all prove bench torture lint fmt build clean
 
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -12,6 +12,12 @@ test:        ## unit, end-to-end and browser tests
 	@tools/test
 test-all:    ## the broad and slow tests that `test` leaves out
 	@tools/test --broad
+prove:       ## one table: what was sent, acknowledged and counted, through crashes
+	@tools/prove
+bench:       ## benchmarks; JOB=name for one of them
+	@tools/bench $(JOB)
+torture:     ## sanitizers, long fuzzing, long crash runs
+	@tools/torture
 lint:        ## layers, format, clang-tidy
 	@tools/lint
 fmt:         ## formats the C++ sources in place
