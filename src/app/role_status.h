@@ -1,6 +1,6 @@
 // What every role answers about itself: /livez, /readyz, /status and /metrics, on a Unix socket of
-// its own (data/run/ROLE-status.sock); the gateway's admin listener serves its own and forwards to the
-// others'.
+// its own (data/run/ROLE-status.sock); the gateway's admin listener serves its own and forwards to
+// the others'.
 #pragma once
 
 #include <functional>
