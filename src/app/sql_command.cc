@@ -112,6 +112,7 @@ Result<std::string> sql_table(const std::string& result) {
   std::string out;
   append_line(table[0], widths, out);
   std::vector<Cell> rule;
+  rule.reserve(widths.size());
   for (const std::size_t width : widths) rule.push_back({std::string(width, '-'), width, false});
   append_line(rule, widths, out);
   for (const std::vector<Cell>& cells : std::span(table).subspan(1))
