@@ -26,6 +26,34 @@ step() {
   fi
 }
 
+# The same for ninja, whose "[done/all]" is shown on a terminal while it works.
+step_of_ninja() {
+  local title=$1 log=$2 watcher=
+  if [ -t 2 ]; then
+    : >"$log"
+    while sleep 0.5; do
+      printf '\r  %-44s%s' "$title" "$(tail -c 4096 "$log" | grep -aoE '^\[[0-9]+/[0-9]+\]' | tail -n 1)" >&2
+    done &
+    watcher=$!
+  fi
+  shift 2
+  local status=0 began=$SECONDS
+  [ -n "$watcher" ] || printf '  %-44s' "$title" >&2
+  "$@" >"$log" 2>&1 || status=$?
+  if [ -n "$watcher" ]; then
+    kill "$watcher"
+    wait "$watcher" 2>/dev/null || true
+    printf '\r  %-44s' "$title" >&2
+  fi
+  if [ $status -eq 0 ]; then
+    printf 'done in %d s       \n' $((SECONDS - began)) >&2
+  else
+    printf 'failed\n' >&2
+    tail -n 30 "$log" >&2
+    fail "$title failed; the whole output is in $log"
+  fi
+}
+
 # Compilers that fit into memory at once: about 1.2 GiB each with the heaviest sources.
 build_jobs() {
   local cores memory

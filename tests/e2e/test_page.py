@@ -1,4 +1,5 @@
 """The page in headless Chromium, with a real application running on the official SDK."""
+import gzip
 import json
 import os
 import subprocess
@@ -28,3 +29,9 @@ def test_the_switch_flips_the_application_and_the_chart_moves_within_5_seconds()
         answer = server.api("GET", "/api/v2/flags/demo/made-on-the-page?env=production&summary=0").json()
         weights = [v["weight"] for v in answer["environments"]["production"]["fallthrough"]["rollout"]["variations"]]
         assert weights == [25000, 75000]
+
+
+def test_the_first_load_is_small():
+    """At most 60 kB of compressed JavaScript, everything that any view loads counted."""
+    scripts = list((ROOT / "web/dist/assets").glob("*.js"))
+    assert scripts and sum(len(gzip.compress(script.read_bytes())) for script in scripts) <= 60_000
