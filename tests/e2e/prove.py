@@ -24,7 +24,7 @@ from test_first_light import Repeater
 
 KILLS, SEED = 5, 20261125
 SHOPS, EVALUATIONS = 2, 10_000
-PAYLOADS_PER_SECOND = 150
+PAYLOADS, PAYLOADS_PER_SECOND = 3_000, 150
 
 
 class Table:
@@ -75,12 +75,12 @@ def lake_counts(server):
 
 def killed_run(table):
     table.title("1. Applications and a recorded hour of traffic, while every role is killed five times")
-    with Roles() as server, temporary_folder() as folder:
+    with Roles(settings={"pipeline.checkpoint_interval": "1s"}) as server, temporary_folder() as folder:
         shops = start_shops(server, folder)
         deaths = {}
         killer = threading.Thread(target=lambda: deaths.update(server.kill_all_along(KILLS, SEED, threading.Event())))
         killer.start()
-        ledger = send(paced_until(killer), ("127.0.0.1", server.port), server.sdk_key, PAYLOADS_PER_SECOND)
+        ledger = send(record_hour(PAYLOADS, SEED, int(time.time() * 1000), killer.is_alive), ("127.0.0.1", server.port), server.sdk_key, PAYLOADS_PER_SECOND)
         killer.join()
         counted = application_counts(shops, folder)
         server.wait_until_processed(60)
@@ -94,14 +94,6 @@ def killed_run(table):
         # The recording's own evaluations are known, too: what is left is what the applications made.
         recorded = {flag: sum(variations.values()) for flag, variations in ledger.totals(payloads).items()}
         compare(table, server, counted, flags, recorded)
-
-
-def paced_until(thread):
-    """The recording, for as long as the thread runs."""
-    for payload in record_hour(60_000, SEED, int(time.time() * 1000)):
-        if not thread.is_alive():
-            return
-        yield payload
 
 
 def compare(table, server, counted, flags, recorded):

@@ -1,5 +1,6 @@
 """Deterministic recordings of SDK traffic and the ledger of what became of each payload."""
 import http.client
+import itertools
 import json
 import queue
 import random
@@ -10,12 +11,13 @@ import uuid
 FLAGS = ["new-checkout", "banner-text", "search-config", "dark-mode", "free-shipping"]
 
 
-def record_hour(count, seed, end_ms):
-    """`count` payloads over one hour of event time that ends at end_ms.  Payload n carries one custom event with
-    data {"n": n}, so that every payload can be found again, and one summary."""
+def record_hour(count, seed, end_ms, goes_on=lambda: False):
+    """`count` payloads over one hour of event time that ends at end_ms, and more at its end for as long as
+    goes_on().  Payload n carries one custom event with data {"n": n}, so that every payload can be found again, and
+    one summary."""
     rng = random.Random(seed)
-    for n in range(count):
-        at = end_ms - 3_600_000 + n * 3_600_000 // count
+    for n in itertools.takewhile(lambda n: n < count or goes_on(), itertools.count()):
+        at = end_ms - 3_600_000 + min(n, count) * 3_600_000 // count
         features = {}
         for flag in rng.sample(FLAGS, 2):
             counters = [{"variation": v, "version": 1, "value": v == 0, "count": rng.randint(1, 20)}

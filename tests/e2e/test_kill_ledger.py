@@ -13,12 +13,12 @@ SEED = 20261124
 
 
 def test_nothing_acknowledged_is_lost_or_counted_twice_through_kills_of_every_role():
-    with Roles() as server:
+    with Roles(settings={"pipeline.checkpoint_interval": "1s"}) as server:
         sending_failed = threading.Event()
         deaths = {}
         killer = threading.Thread(target=lambda: deaths.update(server.kill_all_along(KILLS, SEED, sending_failed)))
         killer.start()
-        recording = record_hour(PAYLOADS, SEED, int(time.time() * 1000))
+        recording = record_hour(PAYLOADS, SEED, int(time.time() * 1000), killer.is_alive)
         try:
             ledger = send(recording, ("127.0.0.1", server.port), server.sdk_key, payloads_per_second=200)
         except BaseException:
@@ -37,7 +37,7 @@ def test_nothing_acknowledged_is_lost_or_counted_twice_through_kills_of_every_ro
         twice = {n for n, count in found.items() if count != 1}
         phantoms = found.keys() - ledger.features.keys()
         assert (len(missing), len(twice), len(phantoms)) == (0, 0, 0)
-        assert len(ledger.acknowledged) + len(ledger.unknown) == PAYLOADS
+        assert len(ledger.acknowledged) + len(ledger.unknown) >= PAYLOADS
         expected = ledger.totals(found)
         wait_until(lambda: {f: server.evaluations(f) for f in expected} == expected or None, 10,
                    "results equal the ledger")
