@@ -80,6 +80,7 @@ async function visit() {
 }
 
 async function finish(status) {
+  client.removeAllListeners('update'); // it evaluates, which must not happen after the last flush
   await client.flush();
   client.close();
   if (options.counts) writeFileSync(options.counts, JSON.stringify(counted));
@@ -90,7 +91,7 @@ async function run() {
   await client.waitForInitialization({ timeout: 30 });
   report(`connected to ${options.url}`);
   client.on('update', async ({ key }) => {
-    if (key in flags) report(`flag ${key} changed; a visitor now gets ${JSON.stringify(await client.variation(key, visitors[0], flags[key]))}`);
+    if (key in flags) report(`flag ${key} changed; a visitor now gets ${JSON.stringify(await evaluate(key, visitors[0]))}`);
   });
   let due = Date.now();
   let reported = Date.now();
