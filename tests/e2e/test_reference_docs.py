@@ -60,3 +60,16 @@ def test_the_metrics_page_has_every_metric_of_a_running_server():
         wait_until(lambda: server.health()["payloads"]["received"] == 1, 30, "the payload is processed")
         running = tool.page(tool.scrape(server.admin_url))
     assert page == running, "stale: tools/metrics_page ADMIN_URL > docs/reference/metrics.md"
+
+
+def test_pages_name_no_metric_or_setting_that_is_not_there():
+    metrics = set(re.findall(r"^\| `(\w+)`", (REFERENCE / "metrics.md").read_text(), re.M))
+    settings = set(re.findall(r"^\| `([\w.]+)`", (REFERENCE / "configuration.md").read_text(), re.M))
+    sections = {key.split(".")[0] for key in settings if "." in key}
+    strangers = []
+    for page in sorted(ROOT.glob("docs/**/*.md")):
+        text = page.read_text()
+        strangers += [(page.name, name) for name in re.findall(r"\b(flagstream_[a-z]+_\w+)", text) if name not in metrics]
+        strangers += [(page.name, key) for key in re.findall(r"[`=( ](\w+\.\w+)[`=]", text)
+                      if key.split(".")[0] in sections and key not in settings and not re.search(r"\.(h|cc|md|db|bin)$", key)]
+    assert not strangers
