@@ -17,14 +17,10 @@ namespace {
 
 constexpr rlim_t kDescriptorsKept = 128;  // for files of the log and the like
 
-// The soft limit is raised to the hard one; what is left after the log's files bounds the
-// connections.
+// What is left after the log's files bounds the connections.
 std::size_t connections_allowed(std::uint64_t configured) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1'000;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-  ::getrlimit(RLIMIT_NOFILE, &limit);
   const rlim_t room = limit.rlim_cur > 2 * kDescriptorsKept ? limit.rlim_cur - kDescriptorsKept
                                                             : limit.rlim_cur / 2;
   const auto possible = static_cast<std::size_t>(std::min<rlim_t>(room, 1'000'000));
@@ -70,7 +66,8 @@ class AdminListener {
     std::vector<http::Route> routes = status_routes("", status, around.registry);
     for (const char* role : {"control", "processor", "lake"}) {
       admin->others_.push_back(std::make_unique<http::Forwarder>(
-          http::ForwardSettings{.socket_path = around.folder.run() + "/" + role + "-status.sock"},
+          http::ForwardSettings{.socket_path = around.folder.run() + "/" + role + "-status.sock",
+                                .role = std::string(role) + "-status"},
           around.registry));
       http::Handler forward = admin->others_.back()->handler();
       for (const char* path : {"/livez", "/readyz", "/status", "/metrics"}) {

@@ -1,10 +1,15 @@
 #include "app/serve.h"
 
+#include <chrono>
 #include <iostream>
 #include <map>
+#include <thread>
+#include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <netdb.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,12 +25,16 @@ namespace flagstream::app {
 namespace {
 
 constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
+// Longer than a role takes to stop: its patience with open requests, and a checkpoint.
+constexpr std::int64_t kPatienceWithLeftOvers = 15 * kMicrosPerSecond;
 
 // One sentence when nobody could listen there, before any role is started and restarted for
 // nothing.
 Result<void> check_address(std::string_view address, std::string_view key) {
   const std::size_t colon = address.rfind(':');
-  const std::string host(address.substr(0, colon)), port(address.substr(colon + 1));
+  std::string host(address.substr(0, colon));
+  const std::string port(address.substr(colon + 1));
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   if (port == "0") return {};
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -51,14 +60,52 @@ Result<void> check_address(std::string_view address, std::string_view key) {
   return {};
 }
 
+// A lock that the roles inherit, so that it lasts as long as the last of them.  A supervisor that
+// was killed leaves roles that are just letting go of the port and the log; a new one waits for
+// them.
+class RolesLock {
+ public:
+  static Result<RolesLock> take(const DataFolder& folder, const Clock& clock) {
+    const std::string path = folder.run() + "/roles.lock";
+    RolesLock lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+    if (lock.fd_ < 0) return fail(error_from_errno(errno, "open " + path));
+    const std::int64_t give_up = clock.monotonic() + kPatienceWithLeftOvers;
+    for (bool is_told = false; ::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0;) {
+      if (errno != EWOULDBLOCK) return fail(error_from_errno(errno, "lock " + path));
+      if (clock.monotonic() > give_up) {
+        return fail(ErrorKind::Conflict,
+                    fmt::format("roles of an earlier start still run with {}; end them first",
+                                folder.path));
+      }
+      if (!std::exchange(is_told, true))
+        telemetry::warn("waiting for roles of an earlier start to end", {{"data", folder.path}});
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return lock;
+  }
+  RolesLock(RolesLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  RolesLock& operator=(RolesLock&&) = delete;
+  ~RolesLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int fd() const { return fd_; }
+
+ private:
+  explicit RolesLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
 ChildCommand role_command(const ServeOptions& options, std::string name, const std::string& role,
                           const std::string& stages) {
   std::vector<std::string> arguments = {"serve", "--role", role};
   if (!stages.empty()) arguments.insert(arguments.end(), {"--stages", stages});
   if (options.demo) arguments.push_back("--demo");
   arguments.insert(arguments.end(), options.forwarded.begin(), options.forwarded.end());
-  return ChildCommand{
-      .name = std::move(name), .arguments = std::move(arguments), .program = {}, .environment = {}};
+  return ChildCommand{.name = std::move(name),
+                      .arguments = std::move(arguments),
+                      .program = {},
+                      .environment = {},
+                      .is_essential = role == "gateway"};
 }
 
 // Collects what the roles say when they serve, prints it once for people and keeps
@@ -163,18 +210,23 @@ int serve(const ServeOptions& options) {
   const Config& config = options.effective.config;
   const auto folder = open_data_folder(io::posix_file_system(), config.data_folder);
   if (!folder) return report(folder.error());
+  const SystemClock clock;
+  const auto roles_lock = RolesLock::take(*folder, clock);
+  if (!roles_lock) return report(roles_lock.error());
   for (const auto& [address, key] : {std::pair{&config.listen, "server.listen"},
                                      {&config.admin_listen, "server.admin_listen"}}) {
     if (const auto usable = check_address(*address, key); !usable) return report(usable.error());
   }
-  const SystemClock clock;
   Announcer announcer(options, *folder);
   Supervisor* running = nullptr;
-  Supervisor supervisor({role_command(options, "gateway", "gateway", ""),
-                         role_command(options, "control", "control", ""),
-                         role_command(options, "processor", "processor", "transform,analytics"),
-                         role_command(options, "lake", "processor", "lake")},
-                        clock, [&](const std::string& name, const std::string& line) {
+  std::vector<ChildCommand> roles = {
+      role_command(options, "gateway", "gateway", ""),
+      role_command(options, "control", "control", ""),
+      role_command(options, "processor", "processor", "transform,analytics"),
+      role_command(options, "lake", "processor", "lake")};
+  for (ChildCommand& role : roles) role.inherited_fd = roles_lock->fd();
+  Supervisor supervisor(std::move(roles), clock,
+                        [&](const std::string& name, const std::string& line) {
                           announcer.role_ready(*running, name, line);
                         });
   running = &supervisor;

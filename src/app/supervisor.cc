@@ -31,6 +31,7 @@ constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (command.inherited_fd >= 0) ::fcntl(command.inherited_fd, F_SETFD, 0);
   ::setenv(kReadyVariable, std::to_string(ready_fd).c_str(), 1);
   for (const auto& [name, value] : command.environment) ::setenv(name.c_str(), value.c_str(), 1);
   std::vector<std::string> words = command.arguments;
@@ -96,8 +97,10 @@ void Supervisor::read_ready_lines() {
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (got > 0) child.ready_text.append(buffer, static_cast<std::size_t>(got));
     const std::size_t end = child.ready_text.find('\n');
-    if (end != std::string::npos)
+    if (end != std::string::npos) {
+      child.has_served = true;
       lines.emplace_back(child.command.name, child.ready_text.substr(0, end));
+    }
     if (got <= 0 || end != std::string::npos) {
       ::close(child.ready_fd);
       child.ready_fd = -1;
@@ -120,10 +123,14 @@ void Supervisor::reap() {
                        : std::min(child->delay * 2, kDelayMost);
     child->restart_at = now + child->delay;
     const bool exited = WIFEXITED(status);
-    telemetry::warn("role ended", {{"child", child->command.name},
-                                   {"status", exited ? WEXITSTATUS(status) : 0},
-                                   {"signal", exited ? 0 : WTERMSIG(status)}});
-    if (exited && WEXITSTATUS(status) == kExitConfig) fatal_status_ = kExitConfig;
+    const bool is_clean = exited && WEXITSTATUS(status) == 0;
+    telemetry::tell(is_clean ? telemetry::Level::Info : telemetry::Level::Warn, "role ended",
+                    {{"child", child->command.name},
+                     {"status", exited ? WEXITSTATUS(status) : 0},
+                     {"signal", exited ? 0 : WTERMSIG(status)}});
+    const bool is_refusal = exited && WEXITSTATUS(status) == kExitConfig;
+    if (is_refusal && child->command.is_essential && !child->has_served)
+      fatal_status_ = kExitConfig;
   }
 }
 

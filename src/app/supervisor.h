@@ -27,6 +27,8 @@ struct ChildCommand {
       arguments;        // argv[1..] of this same executable, or the whole argv of `program`
   std::string program;  // looked up in PATH; empty: this executable
   std::vector<std::pair<std::string, std::string>> environment;  // added to ours
+  bool is_essential = false;  // without it nothing is worth running
+  int inherited_fd = -1;      // a descriptor that stays open in the child; -1: none
 };
 
 // Not thread-safe; must run in a process without other threads (it forks).
@@ -37,8 +39,10 @@ class Supervisor {
   Supervisor(std::vector<ChildCommand> commands, const Clock& clock, Ready ready);
 
   // Starts all children and supervises until SIGINT or SIGTERM, then stops them: SIGTERM, and
-  // SIGKILL to what still lives after 10 s.  A child that exits with 78 (EX_CONFIG) ends
-  // everything: starting it again would not help.  Returns the exit status: 0, or 78.
+  // SIGKILL to what still lives after 10 s.  An essential child that exits with 78 (EX_CONFIG)
+  // before it ever served ends everything: starting it again would not help.  Whatever another
+  // child cannot use is no reason to take the essential one down.  Returns the exit status: 0, or
+  // 78.
   Result<int> run();
   // Adds a child; callable from `ready`.  It is started within 50 ms.
   void add(ChildCommand command);
@@ -54,6 +58,7 @@ class Supervisor {
     std::int64_t started_at = 0;  // monotonic microseconds
     std::int64_t restart_at = 0;
     std::int64_t delay = 0;
+    bool has_served = false;  // in this life or an earlier one
   };
 
   Result<void> start(Child& child);

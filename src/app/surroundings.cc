@@ -1,5 +1,6 @@
 #include "app/surroundings.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "log/local_log.h"
@@ -13,6 +14,15 @@ telemetry::Level level_of(std::string_view text) {
   if (text == "warn") return telemetry::Level::Warn;
   if (text == "error") return telemetry::Level::Error;
   return telemetry::Level::Info;
+}
+
+// The soft limit of descriptors is for programs that use select(): a stage's stores alone may hold
+// more files open.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 }  // namespace
@@ -35,6 +45,7 @@ void StopSignals::raise() { ::kill(::getpid(), SIGTERM); }
 Surroundings::Surroundings(const ServeOptions& options, std::string_view role)
     : config(options.effective.config), folder(data_folder_at(config.data_folder)) {
   telemetry::configure(level_of(config.telemetry_level), role);
+  raise_descriptor_limit();
   log = log::open_local_log({.folder = folder.log(),
                              .segment_bytes = config.segment_bytes,
                              .pool_segments = static_cast<std::uint32_t>(config.pool_segments),

@@ -64,7 +64,7 @@ class Gateway::Parts {
                      .limits = {}},
                     collaborators(*payloads_, *environments_, clock, registry)),
         server_side_({}, *environments_, registry),
-        to_control_({.socket_path = settings.control_socket}, registry),
+        to_control_({.socket_path = settings.control_socket, .role = "control"}, registry),
         settings_(std::move(settings)) {}
 
   Result<void> listen(const Clock& clock, telemetry::Registry& registry) {

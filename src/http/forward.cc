@@ -263,10 +263,13 @@ io::Task<bool> Exchange::hand_on(StreamWriter& out) {
 struct Forwarder::State {
   State(ForwardSettings s, telemetry::Registry& registry)
       : settings(std::move(s)),
-        forwarded(registry, {"flagstream_http_forwarded_total", "Requests handed to another role.",
-                             "outcome=\"answered\""}),
-        failed(registry, {"flagstream_http_forwarded_total", "Requests handed to another role.",
-                          "outcome=\"unavailable\""}) {}
+        forwarded(registry, counted("answered")),
+        failed(registry, counted("unavailable")) {}
+
+  telemetry::MetricName counted(const char* outcome) const {
+    return {"flagstream_http_forwarded_total", "Requests handed to another role.",
+            "role=\"" + settings.role + "\",outcome=\"" + outcome + "\""};
+  }
 
   io::Task<Response> forward(Request& request);
 

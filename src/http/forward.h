@@ -13,6 +13,7 @@ namespace flagstream::http {
 
 struct ForwardSettings {
   std::string socket_path;
+  std::string role;               // whose socket it is: the label of its metrics
   std::size_t requests_max = 64;  // at once; over it 503
   std::size_t streams_max =
       256;  // answers of type text/event-stream do not count as requests but as these

@@ -22,6 +22,7 @@ class ForwardTest : public testing::Test {
     path_ = testing::TempDir() + "/http_forward_" + std::to_string(::getpid());
     ForwardSettings settings;
     settings.socket_path = path_;
+    settings.role = "control";
     settings.answer_deadline = milliseconds(200);
     forwarder_ = std::make_unique<Forwarder>(settings, registry_);
     auto front =

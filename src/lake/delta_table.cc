@@ -60,15 +60,24 @@ Result<void> write_new_file(io::FileSystem& files, const std::string& path,
   return file->sync();
 }
 
-Result<void> read_commits_after(io::FileSystem& files, const std::string& folder,
-                                TableState& state) {
-  for (;;) {
+// nullopt: there is no such commit.
+Result<std::optional<std::string>> read_commit(io::FileSystem& files, const std::string& folder,
+                                               std::int64_t version) {
+  auto lines = files.read_file(fmt::format("{}{}/{}", folder, kLogFolder, commit_name(version)));
+  if (!lines && lines.error().kind == ErrorKind::NotFound) return std::nullopt;
+  if (!lines) return fail(std::move(lines).error());
+  return std::optional(*std::move(lines));
+}
+
+// Returns the text of the last one; empty if there were none.
+Result<std::string> read_commits_after(io::FileSystem& files, const std::string& folder,
+                                       TableState& state) {
+  for (std::string last;;) {
     const std::int64_t next = state.version + 1;
-    const std::string path = fmt::format("{}{}/{}", folder, kLogFolder, commit_name(next));
-    auto lines = files.read_file(path);
-    if (!lines && lines.error().kind == ErrorKind::NotFound) return {};
-    if (!lines) return fail(std::move(lines).error());
+    FS_TRY(auto lines, read_commit(files, folder, next));
+    if (!lines) return last;
     FS_TRY(apply_commit(*lines, next, state));
+    last = *std::move(lines);
   }
 }
 
@@ -124,12 +133,16 @@ Result<TableState> read_table(io::FileSystem& files, Session& duckdb, const std:
 Result<TableStatus> read_status(io::FileSystem& files, const std::string& folder,
                                 const TableStatus& last) {
   TableState state;
-  state.version = last.version;
-  state.committed_at = last.committed_at;
-  state.marks = last.marks;
-  if (last.version < 0) {
+  if (last.version >= 0) {
+    FS_TRY(const auto newest, read_commit(files, folder, last.version));
+    // Not the table that was looked at before.
+    if (newest != last.last_commit) return read_status(files, folder, {});
+    state.version = last.version;
+    state.committed_at = last.committed_at;
+    state.marks = last.marks;
+  } else {
     auto names = files.list(folder + std::string(kLogFolder));
-    if (!names && names.error().kind == ErrorKind::NotFound) return last;
+    if (!names && names.error().kind == ErrorKind::NotFound) return TableStatus{};
     if (!names) return fail(std::move(names).error());
     std::int64_t first = -1;
     std::int64_t newest = -1;
@@ -139,10 +152,14 @@ Result<TableStatus> read_status(io::FileSystem& files, const std::string& folder
       if (first < 0) first = version;
       newest = std::max(newest, version);
     }
+    if (newest < 0) return TableStatus{};  // somebody is just making it
     state.version = std::max(first, newest - kStatusCommits + 1) - 1;
   }
-  FS_TRY(read_commits_after(files, folder, state));
-  return TableStatus{state.version, state.committed_at, std::move(state.marks)};
+  FS_TRY(std::string newer, read_commits_after(files, folder, state));
+  return TableStatus{.version = state.version,
+                     .committed_at = state.committed_at,
+                     .marks = std::move(state.marks),
+                     .last_commit = newer.empty() ? last.last_commit : std::move(newer)};
 }
 
 Result<DeltaTable> DeltaTable::open(io::FileSystem& files, Session& duckdb, const Clock& clock,
@@ -183,7 +200,10 @@ Result<DeltaTable::Published> DeltaTable::publish(const Commit& commit) {
   return Published::Yes;
 }
 
-Result<void> DeltaTable::refresh() { return read_commits_after(*files_, folder_, state_); }
+Result<void> DeltaTable::refresh() {
+  FS_TRY(read_commits_after(*files_, folder_, state_));
+  return {};
+}
 
 Result<void> DeltaTable::write_checkpoint() {
   const std::string id = Id128::random().to_hex();

@@ -22,6 +22,7 @@ struct TableStatus {
   std::int64_t version = -1;                     // -1: no table yet
   std::int64_t committed_at = 0;                 // milliseconds UTC
   std::map<std::string, TransactionMark> marks;  // of the commits seen
+  std::string last_commit;                       // the whole text of `version`
 };
 
 // Reads the whole log of the table in `folder`; version -1 if there is none.  DuckDB reads
@@ -29,7 +30,8 @@ struct TableStatus {
 Result<TableState> read_table(io::FileSystem& files, Session& duckdb, const std::string& folder);
 
 // Looks for commits after `last`; for pages and health checks.  The first time it reads the last
-// 128 commits only, so marks that none of them holds are missing.
+// 128 commits only, so marks that none of them holds are missing.  A table that was deleted, made
+// anew or restored from a backup since `last` is looked at as for the first time.
 Result<TableStatus> read_status(io::FileSystem& files, const std::string& folder,
                                 const TableStatus& last);
 

@@ -262,6 +262,33 @@ TEST_F(DeltaTableTest, StatusFollowsTheTableWithoutReadingItWhole) {
   EXPECT_EQ(status->committed_at, 1151);
 }
 
+TEST_F(DeltaTableTest, StatusNoticesATableThatWasMadeAnewBelowIt) {
+  const auto publish_to = [&](int last) {
+    DeltaTable table = open(disk_);
+    for (int i = 1; i <= last; ++i)
+      ASSERT_EQ(publish(table, commit_of(i)), DeltaTable::Published::Yes);
+  };
+  const auto remove_table = [&] {
+    const std::string log = folder_ + "/_delta_log/";
+    for (const std::string& name : *disk_.list(log)) ASSERT_TRUE(disk_.remove(log + name));
+  };
+  publish_to(9);
+  auto status = read_status(disk_, folder_, {});
+  ASSERT_EQ(status->version, 9);
+  remove_table();
+  EXPECT_EQ(read_status(disk_, folder_, *status)->version, -1);
+  EXPECT_TRUE(read_status(disk_, folder_, *status)->marks.empty());
+  publish_to(2);  // fewer commits than before
+  status = read_status(disk_, folder_, *status);
+  EXPECT_EQ(status->version, 2);
+  EXPECT_EQ(status->committed_at, 1002);
+  EXPECT_EQ(status->marks.at("app").version, 2);
+  remove_table();
+  publish_to(1);
+  ASSERT_TRUE(disk_.replace_file(folder_ + "/_delta_log/" + commit_name(2), "{}"));
+  EXPECT_EQ(read_status(disk_, folder_, *status)->marks.at("app").version, 1);  // same number
+}
+
 TEST(DeltaState, PathsAreEncodedAsTheProtocolAsks) {
   EXPECT_EQ(url_encoded("date=2026-11-24/a b%\xc3\xa9.parquet"),
             "date=2026-11-24/a%20b%25%C3%A9.parquet");

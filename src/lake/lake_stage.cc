@@ -260,10 +260,10 @@ Result<void> LakeStage::Fold::take_gap(const log::Fetched& fetched) {
   const std::string_view why =
       fetched.status == log::Fetched::Status::OutOfRange ? "retention" : "damage";
   if (settings_.on_gap == OnGap::Stop) {
-    return fail(ErrorKind::DataLoss, settings_.topic + " has lost " + std::to_string(lost) +
-                                         " records of partition " +
-                                         std::to_string(fetched.partition) +
-                                         " that the lake has not read (" + std::string(why) + ")");
+    return fail(ErrorKind::DataLoss,
+                settings_.topic + " has lost " + std::to_string(lost) + " records of partition " +
+                    std::to_string(fetched.partition) + " that the lake has not read (" +
+                    std::string(why) + "); pipeline.on_gap=continue lets it go on behind the gap");
   }
   telemetry::error("lake goes on behind a gap",
                    {{"partition", fetched.partition}, {"records", lost}, {"cause", why}});

@@ -449,7 +449,8 @@ TEST_F(LakeStageTest, AGapStopsTheStageOrIsMarkedInTheTableAsTold) {
     ASSERT_FALSE(done);
     EXPECT_EQ(done.error().kind, ErrorKind::DataLoss);
     EXPECT_EQ(done.error().what,
-              "events has lost 2 records of partition 0 that the lake has not read (damage)");
+              "events has lost 2 records of partition 0 that the lake has not read (damage); "
+              "pipeline.on_gap=continue lets it go on behind the gap");
   }
   LakeSettings with = settings();
   with.on_gap = OnGap::Continue;

@@ -117,7 +117,8 @@ Result<void> Worker::step_over(const log::Fetched& fetched) {
     return fail(ErrorKind::DataLoss,
                 "retention has deleted " + std::to_string(lost) + " records of partition " +
                     std::to_string(fetched.partition) + " before the stage read them, from " +
-                    std::to_string(stopped.next()) + " on; it goes on only when told to");
+                    std::to_string(stopped.next()) +
+                    " on; pipeline.on_gap=continue lets it go on behind the gap");
   } else {
     with_.run.probe.gap_records.add(lost);
     telemetry::error("retention has deleted records before a stage read them",
