@@ -42,6 +42,12 @@ enum class OpenMode {
   CreateNew,  // Conflict if it exists
 };
 
+// Of the disk that a path is on, in bytes; free: for those without privileges.
+struct DiskSpace {
+  std::uint64_t free = 0;
+  std::uint64_t total = 0;
+};
+
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
@@ -57,7 +63,7 @@ class FileSystem {
   virtual Result<std::vector<std::string>> list(const std::string& folder) = 0;
   // Makes creations, renames, links and removals in the folder survive power loss.
   virtual Result<void> sync_folder(const std::string& path) = 0;
-  virtual Result<std::uint64_t> free_bytes(const std::string& path) = 0;
+  virtual Result<DiskSpace> disk_space(const std::string& path) = 0;
 
   bool exists(const std::string& path);
   Result<std::string> read_file(const std::string& path);

@@ -174,10 +174,10 @@ Result<void> MemoryFileSystem::sync_folder(const std::string& path) {
   return {};
 }
 
-Result<std::uint64_t> MemoryFileSystem::free_bytes(const std::string&) {
+Result<DiskSpace> MemoryFileSystem::disk_space(const std::string&) {
   std::uint64_t used = 0;
   for (const auto& [path, inode] : names_) used += inode->contents.size();
-  return capacity > used ? capacity - used : 0;
+  return DiskSpace{.free = capacity > used ? capacity - used : 0, .total = capacity};
 }
 
 std::unique_ptr<MemoryFileSystem> MemoryFileSystem::crash(std::mt19937_64& random) const {

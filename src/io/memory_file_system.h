@@ -29,7 +29,7 @@ class MemoryFileSystem final : public FileSystem {
   Result<void> make_folder(const std::string& path) override;
   Result<std::vector<std::string>> list(const std::string& folder) override;
   Result<void> sync_folder(const std::string& path) override;
-  Result<std::uint64_t> free_bytes(const std::string& path) override;
+  Result<DiskSpace> disk_space(const std::string&) override;
 
   // The disk as it may be found after a power failure now: of what was not synced each sector is
   // there or not, and of the changes of names in each folder a prefix is.  This disk goes on

@@ -184,10 +184,11 @@ class PosixFileSystem final : public FileSystem {
     return {};
   }
 
-  Result<std::uint64_t> free_bytes(const std::string& path) override {
+  Result<DiskSpace> disk_space(const std::string& path) override {
     struct statvfs about{};
     if (::statvfs(path.c_str(), &about) != 0) return failed("free space of", path);
-    return static_cast<std::uint64_t>(about.f_bavail) * about.f_frsize;
+    return DiskSpace{.free = static_cast<std::uint64_t>(about.f_bavail) * about.f_frsize,
+                     .total = static_cast<std::uint64_t>(about.f_blocks) * about.f_frsize};
   }
 };
 

@@ -323,5 +323,27 @@ TEST(TopicWriter, TheReserveIsLeftToOthers) {
   EXPECT_EQ(write(), "stored");
 }
 
+TEST(TopicWriter, TheReserveIsFivePercentOfALargeDisk) {
+  io::MemoryFileSystem disk;
+  FakeClock clock(1'700'000'000'000'000);
+  const TopicSettings settings{.folder = kFolder,
+                               .segment_bytes = 1 << 20,
+                               .pool_segments = 0,
+                               .reserve_bytes = 1,
+                               .options = {.partitions = 1, .leave_reserve = true}};
+  auto writer = *TopicWriter::open(settings, disk, clock);
+  const auto outcome_at = [&](std::uint64_t free) {
+    const std::uint64_t used = disk.capacity - disk.disk_space(kFolder)->free;
+    disk.capacity = used + free;
+    clock.advance(2 * kMicrosPerSecond);
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].batch.add({"x"});
+    writer->write(one);
+    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
+  };
+  EXPECT_EQ(outcome_at(40'000), "ResourceExhausted") << "the segment takes 1 MiB, 40 kB are 3.7 %";
+  EXPECT_EQ(outcome_at(60'000), "stored") << "5.4 %";
+}
+
 }  // namespace
 }  // namespace flagstream::log

@@ -14,6 +14,7 @@ constexpr std::string_view kSegmentSuffix = ".seg";
 constexpr std::string_view kPoolPrefix = "pool-";
 constexpr std::size_t kSequenceDigits = 16;
 constexpr std::size_t kZeroBytes = 1 << 20;
+constexpr std::uint64_t kReserveOfDisk = 20;  // the reserve is at least one part in so many
 constexpr std::int64_t kReserveCheckMicros = kMicrosPerSecond;
 
 bool is_segment_name(std::string_view name) {
@@ -290,8 +291,9 @@ Result<void> TopicWriter::check_reserve() {
     const std::int64_t now = clock_.monotonic();
     if (reserve_checked_ == 0 || now - reserve_checked_ >= kReserveCheckMicros) {
       reserve_checked_ = now;
-      FS_TRY(const std::uint64_t free, files_.free_bytes(settings_.folder));
-      is_below_reserve_ = free < settings_.reserve_bytes;
+      FS_TRY(const io::DiskSpace disk, files_.disk_space(settings_.folder));
+      is_below_reserve_ =
+          disk.free < std::max(settings_.reserve_bytes, disk.total / kReserveOfDisk);
     }
   }
   if (is_below_reserve_)

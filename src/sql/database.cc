@@ -20,8 +20,8 @@ ErrorKind kind_of(int code) {
     case SQLITE_INTERRUPT:
     case SQLITE_READONLY:
     case SQLITE_PERM:
+    case SQLITE_FULL:  // of the disk: nobody asked for too much, and it may end
       return ErrorKind::Unavailable;
-    case SQLITE_FULL:
     case SQLITE_NOMEM:
       return ErrorKind::ResourceExhausted;
     case SQLITE_TOOBIG:
