@@ -208,7 +208,7 @@ const std::vector<Key>& keys() {
        "How long every event stays in the log for replay.",
        assign_duration<&Config::retention, 3600, 365 * 86'400>},
       {"log.retention_size", Kind::Bytes, "0", "0 to 1024TiB",
-       "Bytes of payloads kept at most, whatever their age; 0 is no bound.",
+       "Bytes kept at most of each topic of events, whatever their age; 0 is no bound.",
        assign_bytes<&Config::retention_bytes, 0, 1024 * kTiB>},
       {"log.reserve", Kind::Bytes, "1GiB", "0 to 1TiB",
        "Free disk kept for processing: below it (or 5 % of the disk, if more) new events are "

@@ -64,4 +64,15 @@ Result<DataFolder> open_data_folder(io::FileSystem& files, const std::string& pa
   return folder;
 }
 
+Result<DataFolder> join_data_folder(io::FileSystem& files, const std::string& path) {
+  DataFolder folder = data_folder_at(path);
+  if (files.exists(folder.path + "/VERSION")) {
+    FS_TRY(check_or_write_version(files, folder.path));
+    return folder;
+  }
+  FS_TRY(folder, open_data_folder(files, path));
+  folder.lock = nullptr;
+  return folder;
+}
+
 }  // namespace flagstream::app

@@ -30,7 +30,10 @@ struct DataFolder {
 // InvalidArgument: it was written by a newer version, or holds other things.  The message is one
 // sentence that says what to do.
 Result<DataFolder> open_data_folder(io::FileSystem& files, const std::string& path);
-// The same paths for a role started by the supervisor, which holds the lock.
+// The same for a process beside others: a role alone, a command.  Takes no lock, except for the
+// moment in which it makes a new folder.
+Result<DataFolder> join_data_folder(io::FileSystem& files, const std::string& path);
+// The paths alone, for who reads what may not be there.
 DataFolder data_folder_at(const std::string& path);
 
 }  // namespace flagstream::app

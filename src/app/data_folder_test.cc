@@ -60,5 +60,14 @@ TEST_F(DataFolderTest, AFolderWithOtherThingsIsLeftAlone) {
   EXPECT_FALSE(files_.exists("/data/log"));
 }
 
+TEST_F(DataFolderTest, WhoJoinsNeedsNoLockAndIsRefusedTheSame) {
+  ASSERT_TRUE(join_data_folder(files_, "/data")) << "a folder that is not there is made";
+  const auto served = open_data_folder(files_, "/data");
+  ASSERT_TRUE(served);
+  EXPECT_TRUE(join_data_folder(files_, "/data"));
+  put("VERSION", "flagstream-data 2\n");
+  EXPECT_EQ(join_data_folder(files_, "/data").error().kind, ErrorKind::InvalidArgument);
+}
+
 }  // namespace
 }  // namespace flagstream::app

@@ -136,17 +136,14 @@ void add_config(CLI::App& root, Common& common, Chosen& chosen) {
     chosen = [&common, import] {
       const auto effective = common.load();
       if (!effective) return report(effective.error());
-      const DataFolder folder = data_folder_at(effective->config.data_folder);
-      if (!io::posix_file_system().exists(folder.path + "/VERSION")) {
-        const auto made = open_data_folder(io::posix_file_system(), folder.path);
-        if (!made) return report(made.error());
-      }
-      if (io::posix_file_system().exists(folder.catalog())) {
-        std::cerr << "flagstream: control keeps the flags of " << folder.path
+      const auto folder = join_data_folder(io::posix_file_system(), effective->config.data_folder);
+      if (!folder) return report(folder.error());
+      if (io::posix_file_system().exists(folder->catalog())) {
+        std::cerr << "flagstream: control keeps the flags of " << folder->path
                   << "; change them there (flagstream flag --help)\n";
         return kExitConflict;
       }
-      import->log_folder = folder.log();
+      import->log_folder = folder->log();
       return config_import(*import, std::cout, std::cerr);
     };
   });
@@ -164,7 +161,9 @@ void add_log(CLI::App& root, Common& common, Chosen& chosen) {
   CLI::App* cat = command->add_subcommand("cat", "the records of a topic, one JSON line each");
   common.add_to(*cat);
   auto topic = std::make_shared<std::string>();
-  cat->add_option("topic", *topic, "payloads, config")->required();
+  cat->add_option("topic", *topic,
+                  "payloads, events, rejects.transform, rejects.analytics or config")
+      ->required();
   cat->callback([&common, &chosen, topic] {
     chosen = [&common, topic] {
       const auto effective = common.load();
@@ -175,9 +174,14 @@ void add_log(CLI::App& root, Common& common, Chosen& chosen) {
   });
 }
 
+std::string default_data_folder() {
+  const char* chosen = std::getenv("FLAGSTREAM_DATA");
+  return chosen == nullptr ? Config{}.data_folder : chosen;
+}
+
 // Options of the subcommands that talk to a running server.
 struct Client {
-  ClientOptions options{.server = {}, .token = {}, .data_folder = "flagstream-data"};
+  ClientOptions options{.server = {}, .token = {}, .data_folder = default_data_folder()};
   bool json = false;
   Place place;
 

@@ -60,13 +60,28 @@ class Outcome {
   std::atomic<int> status_{0};
 };
 
+// One JSON object; null where the process has no such part.
+std::string status_of(const processor::Processor* processor, const lake::LakeStage* lake) {
+  std::string lake_status = "null";
+  if (lake != nullptr) {
+    const lake::LakeProbe& probe = lake->probe();
+    lake_status = fmt::format(
+        R"({{"version":{:.0f},"committedAtSeconds":{:.0f},"pendingRows":{:.0f},"lagSeconds":{:.3f}}})",
+        probe.version.value(), probe.committed_at_seconds.value(), probe.pending_rows.value(),
+        probe.lag_seconds.value());
+  }
+  return fmt::format(R"({{"role":"{}","folded":{},"lake":{}}})",
+                     processor == nullptr ? "lake" : "processor",
+                     processor == nullptr ? "null" : processor->status(), lake_status);
+}
+
 // `processor` and `lake` may be null.
 int run_until_stopped(Surroundings& around, processor::Processor* processor,
                       lake::LakeStage* lake) {
   const std::string role = processor == nullptr ? "lake" : "processor";
   auto status = around.serve_status(
       role, {.is_ready = [=] { return processor == nullptr || processor->is_ready(); },
-             .status = [=] { return processor == nullptr ? "{}" : processor->status(); }});
+             .status = [=] { return status_of(processor, lake); }});
   if (!status) return report(status.error());
   Outcome outcome;
   {

@@ -204,10 +204,14 @@ int report(const Error& error) {
 }  // namespace
 
 int serve(const ServeOptions& options) {
-  if (options.role == "gateway") return run_gateway(options);
-  if (options.role == "control") return run_control(options);
-  if (options.role == "processor") return run_processor(options);
   const Config& config = options.effective.config;
+  if (options.role) {
+    const auto folder = join_data_folder(io::posix_file_system(), config.data_folder);
+    if (!folder) return report(folder.error());
+    if (options.role == "gateway") return run_gateway(options);
+    if (options.role == "control") return run_control(options);
+    return run_processor(options);
+  }
   const auto folder = open_data_folder(io::posix_file_system(), config.data_folder);
   if (!folder) return report(folder.error());
   const SystemClock clock;

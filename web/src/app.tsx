@@ -85,7 +85,7 @@ export function App() {
       {project && environment ? (
         <EnvironmentView key={`${project}/${environment.key}`} project={project} environment={environment} explain={explain} />
       ) : (
-        <main class="notice">{projects.length ? '' : 'No project yet: flagstream project create --key shop --name Shop'}</main>
+        <main class="notice">{projects.length ? '' : 'No project yet: flagstream project create shop --name Shop'}</main>
       )}
     </>
   );
