@@ -39,10 +39,14 @@ class Kept final : public pipeline::Outputs {
   std::vector<std::string> records;
 };
 
-std::string body(std::uint64_t number) {
+std::string sample() {
   std::ifstream in(FLAGSTREAM_SOURCE_DIR "/tests/data/sdk-payloads/node-server-101-events.json",
                    std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+// `text` with users of its own.
+std::string body(std::string text, std::uint64_t number) {
   for (std::size_t at = text.find("\"u-"); at != std::string::npos;
        at = text.find("\"u-", at + 1)) {
     const auto user = std::strtoull(&text[at + 3], nullptr, 10) % 1'000 + 1'000 * number;
@@ -58,6 +62,7 @@ std::vector<std::vector<std::string>> events_of_payloads(const std::string& fold
       {.dedupe = true, .inflate = [](auto, auto&) { return Result<void>(); }}, registry);
   const auto store = *pipeline::Store::open(folder + "/transform");
   const auto fold = *stage.open_fold({.partition = 0, .input_log_id = {1, 1}, .store = *store});
+  const std::string text = sample();
   std::vector<std::vector<std::string>> all;
   for (std::uint64_t i = 0; i < kPayloads; ++i) {
     events::proto::PayloadHeader header;
@@ -71,7 +76,7 @@ std::vector<std::vector<std::string>> events_of_payloads(const std::string& fold
                                       .partition = 0,
                                       .offset = kFirstOffset + i,
                                       .append_time = header.received_us()};
-    if (!fold->fold(place, events::encode_payload_head(header) + body(i), kept)) std::abort();
+    if (!fold->fold(place, events::encode_payload_head(header) + body(text, i), kept)) std::abort();
     all.push_back(std::move(kept.records));
   }
   return all;
@@ -113,7 +118,7 @@ void fold(benchmark::State& state) {
     }
   }
   const std::string wanted =
-      "flagstream_analytics_events_total{outcome=\"counted\"} " + std::to_string(offset) + "\n";
+      "flagstream_analytics_records_total{result=\"counted\"} " + std::to_string(offset) + "\n";
   if (registry.scrape().find(wanted) == std::string::npos)
     state.SkipWithError("events are missing");
   state.counters["events"] = benchmark::Counter(static_cast<double>(number) * kEventsPerPayload,
