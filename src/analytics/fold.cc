@@ -272,22 +272,40 @@ Result<void> AnalyticsFold::count_custom(const events::EventView& event) {
   return {};
 }
 
+Result<AnalyticsFold::Counting> AnalyticsFold::count_context(Pane& pane, std::uint64_t environment,
+                                                             const events::ContextKeyView& context,
+                                                             SeenContext& seen) {
+  const bool is_kind_seen =
+      seen.entry != nullptr && seen.environment == environment && seen.kind == context.kind;
+  if (is_kind_seen && seen.key == context.key) return Counting{.entry = seen.entry};
+  KeyedEntry* entry = is_kind_seen ? seen.entry : nullptr;
+  if (entry == nullptr && context.kind.size() <= limits_.key_bytes_max) {
+    FS_TRY(entry, admit(pane, context.kind, limits_.context_kinds_max));
+  }
+  seen.entry = entry;
+  if (entry == nullptr) {
+    probe_.kind_overflow.add();
+    FS_TRY(entry, admit(pane, "", ~std::uint64_t{0}));
+  } else {
+    seen.environment = environment;
+    seen.kind = context.kind;
+    seen.key = context.key;
+  }
+  const std::uint64_t hash = hash_of(environment, context, total_key_);
+  return Counting{.entry = entry, .is_new = entry->second.value.keys->add(hash)};
+}
+
 Result<void> AnalyticsFold::count_contexts(const events::EventView& event) {
   if (event.contexts.empty()) return {};
   FS_TRY(Pane * pane, panes_.pane({Table::ContextKinds, 0, event.environment_id}));
-  for (const events::ContextKeyView& context : event.contexts) {
-    KeyedEntry* entry = nullptr;
-    if (context.kind.size() <= limits_.key_bytes_max) {
-      FS_TRY(entry, admit(*pane, context.kind, limits_.context_kinds_max));
-    }
-    if (entry == nullptr) {
-      probe_.kind_overflow.add();
-      FS_TRY(entry, admit(*pane, "", ~std::uint64_t{0}));
-    }
+  for (std::size_t i = 0; i < event.contexts.size(); ++i) {
+    FS_TRY(const auto counting,
+           count_context(*pane, event.environment_id, event.contexts[i], seen_[i % seen_.size()]));
+    KeyedEntry* const entry = counting.entry;
     Value& value = entry->second.value;
     auto& [first, last, unused_a, unused_b, unused_c] = value.numbers;
     const bool is_first = value.position == 0;
-    bool is_changed = value.keys->add(hash_of(event.environment_id, context, total_key_));
+    bool is_changed = counting.is_new;
     if (is_first || time_ < first) {
       first = time_;
       is_changed = true;
@@ -403,6 +421,7 @@ void AnalyticsFold::checkpoint(pipeline::Changes& changes) {
 }
 
 void AnalyticsFold::checkpointed() {
+  for (SeenContext& seen : seen_) seen.entry = nullptr;  // it may leave RAM now
   panes_.checkpointed(limits_.entries_in_memory, removed_before_);
 }
 

@@ -5,6 +5,7 @@
 // of records nor their partitions change a merged result.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -72,6 +73,14 @@ class AnalyticsFold final : public pipeline::Fold {
     telemetry::Counter& overflow;
   };
 
+  // A context seen a moment ago, which the events of one payload repeat; until checkpointed().
+  struct SeenContext {
+    KeyedEntry* entry = nullptr;  // nullptr: none was seen
+    std::uint64_t environment = 0;
+    std::string kind;
+    std::string key;
+  };
+
   AnalyticsFold(const pipeline::FoldPlace& place, const Limits& limits, ResultsWriter& writer,
                 Probe& probe);
 
@@ -81,6 +90,13 @@ class AnalyticsFold final : public pipeline::Fold {
   Result<void> count_evaluations(const events::EventView& event);
   Result<void> count_custom(const events::EventView& event);
   Result<void> count_contexts(const events::EventView& event);
+  // The entry of the context's kind, and whether the context is new in it.
+  struct Counting {
+    KeyedEntry* entry = nullptr;
+    bool is_new = false;
+  };
+  Result<Counting> count_context(Pane& pane, std::uint64_t environment,
+                                 const events::ContextKeyView& context, SeenContext& seen);
   Result<void> count_payload(const events::EventView& event);
   Result<void> count_sdk(const events::EventView& event);
   Result<void> note_gaps();
@@ -114,6 +130,7 @@ class AnalyticsFold final : public pipeline::Fold {
   log::Offset position_ = 0;  // behind it
   MicrosUtc time_ = 0;        // at which it counts
   events::EventViewReader reader_;
+  std::array<SeenContext, 4> seen_;  // by their place in the event, modulo
   std::string minute_key_;
   std::string total_key_;
 };
