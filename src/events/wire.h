@@ -50,7 +50,7 @@ class Writer {
   void bytes(std::uint32_t field, std::string_view value) {
     tag(field, Type::Bytes);
     varint(value.size());
-    std::memcpy(at_, value.data(), value.size());
+    copy(value.data(), value.size());
     at_ += value.size();
   }
   // Members that are absent when they hold nothing.
@@ -62,6 +62,29 @@ class Writer {
   }
 
  private:
+  // Most texts are short, for which a call would cost more than the copying.
+  void copy(const char* from, std::size_t size) {
+    if (size > 32) {
+      std::memcpy(at_, from, size);
+    } else if (size >= 16) {
+      copy_ends<16>(from, size);
+    } else if (size >= 8) {
+      copy_ends<8>(from, size);
+    } else if (size >= 4) {
+      copy_ends<4>(from, size);
+    } else if (size > 0) {
+      at_[0] = from[0];
+      at_[size / 2] = from[size / 2];
+      at_[size - 1] = from[size - 1];
+    }
+  }
+  // The first and the last kBytes, which overlap or meet.
+  template <std::size_t kBytes>
+  void copy_ends(const char* from, std::size_t size) {
+    std::memcpy(at_, from, kBytes);
+    std::memcpy(at_ + size - kBytes, from + size - kBytes, kBytes);
+  }
+
   char* at_;
 };
 

@@ -1,10 +1,7 @@
 #include "transform/decode_value.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
-
-#include "base/bytes.h"
 
 namespace flagstream::transform {
 namespace {
@@ -51,22 +48,6 @@ bool is_scalar_token(std::string_view token) {
   return scaled_number(token, 0).has_value();
 }
 
-// The first quote or backslash behind `at`, eight bytes at a time.  Precondition: there is one, and
-// seven readable bytes behind it (the body's padding).
-const char* quote_or_backslash(const char* at) {
-  constexpr std::uint64_t kOnes = 0x0101'0101'0101'0101;
-  constexpr std::uint64_t kHighBits = 0x8080'8080'8080'8080;
-  for (;; at += 8) {
-    const auto word = get_u64(at);
-    const std::uint64_t quotes = word ^ (kOnes * '"');
-    const std::uint64_t backslashes = word ^ (kOnes * '\\');
-    // Marks zero bytes; the lowest mark is always right.
-    const std::uint64_t marks =
-        (((quotes - kOnes) & ~quotes) | ((backslashes - kOnes) & ~backslashes)) & kHighBits;
-    if (marks != 0) return at + std::countr_zero(marks) / 8;
-  }
-}
-
 // The parser's own copy goes with the next document.
 std::string_view kept_text(std::string_view text, Arena& arena) {
   const auto copy = kept<char>(text, arena);
@@ -75,13 +56,7 @@ std::string_view kept_text(std::string_view text, Arena& arena) {
 
 }  // namespace
 
-Fault read_name(ondemand::field& field, Arena& arena, std::string_view& out) {
-  const char* const begin = field.key().raw();
-  const char* const end = quote_or_backslash(begin);  // the first stage found a closing quote
-  if (*end == '"') {
-    out = {begin, static_cast<std::size_t>(end - begin)};
-    return {};
-  }
+Fault read_escaped_name(ondemand::field& field, Arena& arena, std::string_view& out) {
   if (field.unescaped_key().get(out)) return kMalformed;
   out = kept_text(out, arena);
   return {};
