@@ -142,7 +142,8 @@ Fault EventReader::read(ondemand::object& object, const Source& source, EventLis
   if (out.size() >= kRecordsPerPayloadMax) return RejectReason::TooLarge;
   first_ = out.size();
   source_ = &source;
-  event_ = {};
+  out_ = &out;
+  out.emplace_back();
   members_ = {};
   context_kinds_.clear();
   contexts_.begin(source);
@@ -168,7 +169,7 @@ Fault EventReader::read_member(std::string_view name, ondemand::value& value, Ev
     case Member::Kind:
       return read_string(value, source_->arena, members_.kind);
     case Member::Key:
-      return read_name_value(value, source_->arena, event_.key);
+      return read_name_value(value, source_->arena, own().key);
     case Member::CreationDate:
       return read_date(value, members_.date);
     case Member::StartDate:
@@ -186,25 +187,25 @@ Fault EventReader::read_member(std::string_view name, ondemand::value& value, Ev
     case Member::UserKey:
       return contexts_.read_user_key(value);
     case Member::Value:
-      return read_raw(value, event_.value_json);
+      return read_raw(value, own().value_json);
     case Member::Default:
-      return read_raw(value, event_.default_json);
+      return read_raw(value, own().default_json);
     case Member::Variation:
-      return read_variation(value, event_);
+      return read_variation(value, own());
     case Member::Version:
-      return read_version(value, event_);
+      return read_version(value, own());
     case Member::Reason:
       return read_reason(value);
     case Member::PrereqOf:
-      return read_name_value(value, source_->arena, event_.prereq_of);
+      return read_name_value(value, source_->arena, own().prereq_of);
     case Member::Data:
-      return read_raw(value, event_.data_json);
+      return read_raw(value, own().data_json);
     case Member::MetricValue:
       return read_metric(value);
     case Member::Url:
-      return read_name_value(value, source_->arena, event_.url);
+      return read_name_value(value, source_->arena, own().url);
     case Member::Selector:
-      return read_name_value(value, source_->arena, event_.selector);
+      return read_name_value(value, source_->arena, own().selector);
     case Member::Features:
       return read_features(value, out);
     case Member::Evaluation:
@@ -212,13 +213,13 @@ Fault EventReader::read_member(std::string_view name, ondemand::value& value, Ev
     case Member::SamplingRatio: {
       std::optional<std::int64_t> ratio;
       const Fault fault = read_whole(value, 0, kScaledMax, ratio);
-      if (ratio) event_.sampling_ratio = *ratio;
+      if (ratio) own().sampling_ratio = *ratio;
       return fault;
     }
     case Member::DroppedEvents: {
       std::optional<std::int64_t> dropped;
       const Fault fault = read_whole(value, 0, kScaledMax, dropped);
-      event_.dropped_events = dropped.value_or(0);
+      own().dropped_events = dropped.value_or(0);
       return fault;
     }
   }
@@ -231,8 +232,8 @@ Fault EventReader::read_metric(ondemand::value& value) {
   if (token == "null") return {};
   const auto metric = scaled_number(token, kMicros);
   if (!metric) return RejectReason::WrongType;
-  event_.metric_micros = metric->value;
-  if (metric->saturated) event_.noise |= events::kNoiseMetricSaturated;
+  own().metric_micros = metric->value;
+  if (metric->saturated) own().noise |= events::kNoiseMetricSaturated;
   return {};
 }
 
@@ -248,11 +249,11 @@ Fault EventReader::read_evaluation(ondemand::value& value) {
     if (const Fault fault = read_name(field, source_->arena, name)) return fault;
     Fault fault;
     const Member member = member_of(name);
-    if (member == Member::Key) fault = read_name_value(field.value(), source_->arena, event_.key);
-    if (member == Member::Value) fault = read_raw(field.value(), event_.value_json);
-    if (member == Member::Default) fault = read_raw(field.value(), event_.default_json);
-    if (member == Member::Variation) fault = read_variation(field.value(), event_);
-    if (member == Member::Version) fault = read_version(field.value(), event_);
+    if (member == Member::Key) fault = read_name_value(field.value(), source_->arena, own().key);
+    if (member == Member::Value) fault = read_raw(field.value(), own().value_json);
+    if (member == Member::Default) fault = read_raw(field.value(), own().default_json);
+    if (member == Member::Variation) fault = read_variation(field.value(), own());
+    if (member == Member::Version) fault = read_version(field.value(), own());
     if (member == Member::Reason) fault = read_reason(field.value());
     if (fault) return fault;
   }
@@ -268,7 +269,7 @@ Fault EventReader::read_reason(ondemand::value& value) {
   if (reason.raw_json().get(text)) return kMalformed;
   text = without_blanks(text);
   if (const Fault fault = check_depth(text)) return fault;
-  event_.reason_json = text;
+  own().reason_json = text;
   if (text.find("inExperiment") == std::string_view::npos) return {};
 
   bool is_empty = false;
@@ -281,7 +282,7 @@ Fault EventReader::read_reason(ondemand::value& value) {
     if (name != "inExperiment") continue;
     std::optional<bool> in_experiment;
     if (const Fault fault = read_bool(field.value(), in_experiment)) return fault;
-    event_.in_experiment = in_experiment.value_or(false);
+    own().in_experiment = in_experiment.value_or(false);
   }
   return {};
 }
@@ -290,11 +291,11 @@ Fault EventReader::finish(ondemand::object& object, EventList& out) {
   if (!members_.kind) return RejectReason::MissingKind;
   const auto kind = kind_of(*members_.kind);
   if (!kind) return RejectReason::UnknownKind;
-  event_.kind = *kind;
+  own().kind = *kind;
   const Needs needs = needs_of(*kind);
-  if (needs.key && event_.key.empty()) return RejectReason::MissingKey;
+  if (needs.key && own().key.empty()) return RejectReason::MissingKey;
   if (needs.contexts && contexts_.is_empty()) return RejectReason::MissingContext;
-  if (const Fault fault = contexts_.finish(event_)) return fault;
+  if (const Fault fault = contexts_.finish(own())) return fault;
   finish_noise_and_date();
 
   if (needs.text) {
@@ -303,16 +304,15 @@ Fault EventReader::finish(ondemand::object& object, EventList& out) {
     if (object.reset().get(is_empty) || object.raw_json().get(text)) return kMalformed;
     text = without_blanks(text);
     if (const Fault fault = check_depth(text)) return fault;
-    event_.raw_json = text;
+    own().raw_json = text;
   }
   if (*kind == proto::SUMMARY) return finish_summary(out);
-  out.resize(first_);  // counters outside a summary mean nothing
-  out.push_back(event_);
+  out.resize(first_ + 1);  // counters outside a summary mean nothing
   return {};
 }
 
 void EventReader::finish_noise_and_date() {
-  events::EventView& event = event_;
+  events::EventView& event = own();
   const proto::EventKind kind = event.kind;
   events::NoiseMask noise = event.noise | noise_of_contexts(event);
   if (kind == proto::FEATURE && !event.in_experiment) noise |= events::kNoiseNoExposure;

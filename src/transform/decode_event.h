@@ -46,6 +46,8 @@ class EventReader {
     bool has_features = false;
   };
 
+  // The record that members are read into.  Another one added to the list may move it.
+  events::EventView& own() { return (*out_)[first_]; }
   Fault read_members(ondemand::object& object, EventList& out);
   Fault read_member(std::string_view name, ondemand::value& value, EventList& out);
   Fault read_reason(ondemand::value& value);
@@ -65,8 +67,9 @@ class EventReader {
   ContextReader contexts_;
   Members members_;
   const Source* source_ = nullptr;
-  events::EventView event_;  // of a summary: what its counters share
-  std::size_t first_ = 0;    // index in the list of the event's first record
+  EventList* out_ = nullptr;
+  std::size_t first_ =
+      0;  // index in the list of the event's own record; a summary's counters follow it
   std::vector<std::string_view> context_kinds_;
   std::size_t repeated_bytes_ = 0;
 };

@@ -23,7 +23,7 @@ Fault EventReader::take_repeated_bytes(std::size_t size, std::size_t copies) {
 
 Fault EventReader::read_features(ondemand::value& value, EventList& out) {
   if (token_of(value) == "null") return {};
-  out.resize(first_);  // of an earlier member of that name: the last one counts
+  out.resize(first_ + 1);  // of an earlier member of that name: the last one counts
   ondemand::object features;
   if (value.get_object().get(features)) return RejectReason::WrongType;
   for (auto result : features) {
@@ -81,7 +81,7 @@ Fault EventReader::read_counters(ondemand::value& value, EventList& out) {
   for (auto result : counters) {
     ondemand::object counter;
     if (std::move(result).get_object().get(counter)) return RejectReason::WrongType;
-    if (out.size() >= kRecordsPerPayloadMax) return RejectReason::TooLarge;
+    if (out.size() > kRecordsPerPayloadMax) return RejectReason::TooLarge;
     if (const Fault fault = read_counter(counter, out.emplace_back())) return fault;
   }
   return {};
@@ -136,14 +136,17 @@ Fault EventReader::read_context_kinds(ondemand::value& value) {
   return {};
 }
 
-// What the members say goes to each of the counters.
+// The record that the members were read into is no counter: what they say goes to each of the
+// counters, which take its place.
 Fault EventReader::finish_summary(EventList& out) {
-  const std::size_t counters = out.size() - first_;
+  const std::size_t counters = out.size() - first_ - 1;
   if (counters == 0) return RejectReason::EmptySummary;
-  std::size_t repeated = event_.context_json.size();
-  for (const auto& context : event_.contexts) repeated += context.kind.size() + context.key.size();
+  const events::EventView summary = own();
+  std::size_t repeated = summary.context_json.size();
+  for (const auto& context : summary.contexts) repeated += context.kind.size() + context.key.size();
   if (const Fault fault = take_repeated_bytes(repeated, counters)) return fault;
 
+  out.erase(out.begin() + static_cast<std::ptrdiff_t>(first_));
   const auto date = members_.end_date ? members_.end_date : members_.start_date;
   for (std::size_t i = 0; i < counters; ++i) {
     events::EventView& event = out[first_ + i];
@@ -151,10 +154,10 @@ Fault EventReader::finish_summary(EventList& out) {
     event.time_us = date.value_or(0);
     event.start_us = members_.start_date.value_or(0);
     event.source.part = static_cast<std::uint32_t>(i);
-    event.contexts = event_.contexts;
-    event.context_json = event_.context_json;
+    event.contexts = summary.contexts;
+    event.context_json = summary.context_json;
     constexpr events::NoiseMask kOfSummary = events::kNoiseAnonymous;
-    event.noise |= (event_.noise & kOfSummary) | (date ? 0 : events::kNoiseInvalidDate);
+    event.noise |= (summary.noise & kOfSummary) | (date ? 0 : events::kNoiseInvalidDate);
   }
   return {};
 }
