@@ -4,17 +4,22 @@
 // outputs are counted and dropped, a checkpoint every 4,096 payloads goes to a real store.  Not in
 // it: reading the log, appending to it.
 //
-// FromTheLog: the same through a Runner with one worker, from a topic of 64 MiB on this machine's
-// disk to `events` on the same disk, until everything is durable.  The log's committers run on
-// threads of their own.  Real time.
+// Open16Stores: the stores of a stage as it starts, one after the other, each with one checkpoint
+// more than the time before.  Real time.
+//
+// FromTheLog: the same as Fold through a Runner with one worker, from a topic of 64 MiB on this
+// machine's disk to `events` on the same disk, until everything is durable.  The log's committers
+// run on threads of their own.  Real time.
 //
 // Answers are checked: events accepted must be those in the payloads.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 #include <unistd.h>
@@ -155,7 +160,30 @@ void from_the_log(benchmark::State& state) {
   count(state, done, text.size());
 }
 
+void open_stores(benchmark::State& state) {
+  const std::string folder = fresh_folder();
+  constexpr int kStores = 16;
+  for (auto _ : state) {
+    std::vector<std::unique_ptr<pipeline::Store>> stores;
+    for (int i = 0; i < kStores; ++i) {
+      auto store = pipeline::Store::open(folder + "/" + std::to_string(i));
+      if (!store) return state.SkipWithError("a store cannot be opened");
+      stores.push_back(*std::move(store));
+    }
+    state.PauseTiming();
+    for (const auto& store : stores) {
+      pipeline::Changes changes;
+      changes.put("dclock", std::string(100, 'x'));
+      if (!store->write(changes)) return state.SkipWithError("a store cannot be written");
+    }
+    stores.clear();
+    state.ResumeTiming();
+  }
+  std::filesystem::remove_all(folder);
+}
+
 BENCHMARK(fold)->Name("Fold")->Unit(benchmark::kMicrosecond);
+BENCHMARK(open_stores)->Name("Open16Stores")->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(from_the_log)->Name("FromTheLog")->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
