@@ -4,8 +4,8 @@
 // outputs are counted and dropped, a checkpoint every 4,096 payloads goes to a real store.  Not in
 // it: reading the log, appending to it.
 //
-// Open16Stores: the stores of a stage as it starts, one after the other, each with one checkpoint
-// more than the time before.  Real time.
+// Open16Stores: the stores of a stage as it starts, one after the other or all at once, each with
+// one checkpoint more than the time before.  Real time.
 //
 // FromTheLog: the same as Fold through a Runner with one worker, from a topic of 64 MiB on this
 // machine's disk to `events` on the same disk, until everything is durable.  The log's committers
@@ -162,14 +162,23 @@ void from_the_log(benchmark::State& state) {
 
 void open_stores(benchmark::State& state) {
   const std::string folder = fresh_folder();
-  constexpr int kStores = 16;
+  constexpr std::size_t kStores = 16;
   for (auto _ : state) {
-    std::vector<std::unique_ptr<pipeline::Store>> stores;
-    for (int i = 0; i < kStores; ++i) {
+    std::vector<std::unique_ptr<pipeline::Store>> stores(kStores);
+    const auto open = [&](std::size_t i) {
       auto store = pipeline::Store::open(folder + "/" + std::to_string(i));
-      if (!store) return state.SkipWithError("a store cannot be opened");
-      stores.push_back(*std::move(store));
+      if (!store) std::abort();
+      stores[i] = *std::move(store);
+    };
+    std::vector<std::thread> openers;
+    for (std::size_t i = 0; i < kStores; ++i) {
+      if (state.range(0) == 0) {
+        open(i);
+      } else {
+        openers.emplace_back(open, i);
+      }
     }
+    for (std::thread& opener : openers) opener.join();
     state.PauseTiming();
     for (const auto& store : stores) {
       pipeline::Changes changes;
@@ -183,7 +192,13 @@ void open_stores(benchmark::State& state) {
 }
 
 BENCHMARK(fold)->Name("Fold")->Unit(benchmark::kMicrosecond);
-BENCHMARK(open_stores)->Name("Open16Stores")->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(open_stores)
+    ->Name("Open16Stores")
+    ->ArgName("at_once")
+    ->Arg(0)
+    ->Arg(1)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK(from_the_log)->Name("FromTheLog")->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
