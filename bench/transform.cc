@@ -4,17 +4,22 @@
 // outputs are counted and dropped, a checkpoint every 4,096 payloads goes to a real store.  Not in
 // it: reading the log, appending to it.
 //
-// FromTheLog: the same through a Runner with one worker, from a topic of 64 MiB on this machine's
-// disk to `events` on the same disk, until everything is durable.  The log's committers run on
-// threads of their own.  Real time.
+// Open16Stores: the stores of a stage as it starts, one after the other or all at once, each with
+// one checkpoint more than the time before.  Real time.
+//
+// FromTheLog: the same as Fold through a Runner with one worker, from a topic of 64 MiB on this
+// machine's disk to `events` on the same disk, until everything is durable.  The log's committers
+// run on threads of their own.  Real time.
 //
 // Answers are checked: events accepted must be those in the payloads.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 #include <unistd.h>
@@ -34,6 +39,7 @@ namespace {
 constexpr MicrosUtc kNow = 1'795'407'508'900'000;
 constexpr std::int64_t kEventsPerPayload = 101;
 constexpr int kPayloadsPerCheckpoint = 4'096;
+constexpr std::uint64_t kFirstNumber = 1'000'000'000;
 constexpr std::size_t kTopicBytes = 64u << 20;
 
 std::string body() {
@@ -87,12 +93,17 @@ void fold(benchmark::State& state) {
   const auto store = *pipeline::Store::open(folder);
   const auto fold = *stage.open_fold({.partition = 0, .input_log_id = {1, 1}, .store = *store});
   const std::string text = body();
+  // A payload id of as many digits each time, which can be rewritten in place.
+  std::string payload = record(kFirstNumber, text);
+  char* const payload_id = &payload[payload.find(std::to_string(kFirstNumber))];
   Dropped outputs;
   std::uint64_t number = 0;
   for (auto _ : state) {
+    const std::string digits = std::to_string(kFirstNumber + number);
+    digits.copy(payload_id, digits.size());
     const bool is_done =
         fold->fold({.log_id = {1, 1}, .partition = 0, .offset = number, .append_time = kNow},
-                   record(number, text), outputs)
+                   payload, outputs)
             .has_value();
     if (!is_done) state.SkipWithError("the payload was refused");
     if (++number % kPayloadsPerCheckpoint == 0) {
@@ -149,7 +160,45 @@ void from_the_log(benchmark::State& state) {
   count(state, done, text.size());
 }
 
+void open_stores(benchmark::State& state) {
+  const std::string folder = fresh_folder();
+  constexpr std::size_t kStores = 16;
+  for (auto _ : state) {
+    std::vector<std::unique_ptr<pipeline::Store>> stores(kStores);
+    const auto open = [&](std::size_t i) {
+      auto store = pipeline::Store::open(folder + "/" + std::to_string(i));
+      if (!store) std::abort();
+      stores[i] = *std::move(store);
+    };
+    std::vector<std::thread> openers;
+    for (std::size_t i = 0; i < kStores; ++i) {
+      if (state.range(0) == 0) {
+        open(i);
+      } else {
+        openers.emplace_back(open, i);
+      }
+    }
+    for (std::thread& opener : openers) opener.join();
+    state.PauseTiming();
+    for (const auto& store : stores) {
+      pipeline::Changes changes;
+      changes.put("dclock", std::string(100, 'x'));
+      if (!store->write(changes)) return state.SkipWithError("a store cannot be written");
+    }
+    stores.clear();
+    state.ResumeTiming();
+  }
+  std::filesystem::remove_all(folder);
+}
+
 BENCHMARK(fold)->Name("Fold")->Unit(benchmark::kMicrosecond);
+BENCHMARK(open_stores)
+    ->Name("Open16Stores")
+    ->ArgName("at_once")
+    ->Arg(0)
+    ->Arg(1)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK(from_the_log)->Name("FromTheLog")->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -24,20 +24,18 @@ constexpr MicrosUtc kTimeMax = 253'402'300'799'999'999;
 constexpr MicrosUtc minute_of(MicrosUtc time) { return time - time % kMicrosPerMinute; }
 
 // The hash of DistinctKeys: stored, so it is fixed.
-std::uint64_t hash_of(std::uint64_t environment, const proto::ContextKey& context,
+std::uint64_t hash_of(std::uint64_t environment, const events::ContextKeyView& context,
                       std::string& buffer) {
   buffer.clear();
   append_be64(buffer, environment);
-  buffer.append(context.kind()).push_back('\0');
-  buffer.append(context.key());
+  buffer.append(context.kind).push_back('\0');
+  buffer.append(context.key);
   return xxh3_128(buffer).low;
 }
 
-std::int64_t weight_of(const proto::Event& event) {
+std::int64_t weight_of(const events::EventView& event) {
   // Of `ratio` such events the SDK sent one.
-  return event.has_sampling_ratio() && event.sampling_ratio() > 1
-             ? std::min(event.sampling_ratio(), kCountMax)
-             : 1;
+  return std::clamp<std::int64_t>(event.sampling_ratio.value_or(1), 1, kCountMax);
 }
 
 bool raise(std::int64_t& number, std::int64_t to) {
@@ -111,24 +109,24 @@ Result<void> AnalyticsFold::fold(const pipeline::RecordPlace& place, std::string
     probe_.unknown_kinds.add();
     return {};
   }
-  FS_TRY(events::decode_event(record, event_));
-  const auto source_log = Id128::from_bytes(event_.source().log_id());
-  const bool is_received = event_.received_us() > 0 && event_.received_us() <= kTimeMax;
-  if (!source_log || event_.environment_id() == 0 || !is_received) {
+  FS_TRY(const events::EventView* const read, reader_.read(record));
+  const events::EventView& event = *read;
+  const auto source_log = Id128::from_bytes(event.source.log_id);
+  const bool is_received = event.received_us > 0 && event.received_us <= kTimeMax;
+  if (!source_log || event.environment_id == 0 || !is_received) {
     reject(place, record, "bad_record", 1, outputs);
     return {};
   }
-  const events::SourcePosition source{.offset = event_.source().offset(),
-                                      .index = event_.source().index(),
-                                      .part = event_.source().part()};
+  const events::SourcePosition source{
+      .offset = event.source.offset, .index = event.source.index, .part = event.source.part};
   if (!guard_.take(*source_log, source)) {
     probe_.repeats.add();
     return {};
   }
   position_ = place.offset + 1;
-  clock_ = std::max(clock_, event_.received_us());
-  time_ = time_of(event_);
-  return count(event_);
+  clock_ = std::max(clock_, event.received_us);
+  time_ = time_of(event);
+  return count(event);
 }
 
 Result<void> AnalyticsFold::pass_over(const pipeline::RecordPlace& place, std::string_view record,
@@ -154,8 +152,8 @@ void AnalyticsFold::reject(const pipeline::RecordPlace& place, std::string_view 
   outputs.add(kRejectsSink, out);
 }
 
-Result<void> AnalyticsFold::count(const proto::Event& event) {
-  switch (event.kind()) {
+Result<void> AnalyticsFold::count(const events::EventView& event) {
+  switch (event.kind) {
     case proto::SUMMARY:
       probe_.counted.add();
       FS_TRY(count_evaluations(event));
@@ -188,9 +186,9 @@ MicrosUtc AnalyticsFold::oldest_minute() const {
   return minute_of(std::max<MicrosUtc>(clock_ - kMinutesKept, 0));
 }
 
-MicrosUtc AnalyticsFold::time_of(const proto::Event& event) const {
-  const MicrosUtc received = event.received_us();
-  MicrosUtc time = event.time_us();
+MicrosUtc AnalyticsFold::time_of(const events::EventView& event) const {
+  const MicrosUtc received = event.received_us;
+  MicrosUtc time = event.time_us;
   if (time < received - kLatenessMax || time > received + kAheadMax || time < 0) {
     probe_.moved_to_receipt.add();
     time = received;
@@ -206,17 +204,17 @@ Result<KeyedEntry*> AnalyticsFold::admit(Pane& pane, std::string_view key,
   return &panes_.insert(pane, key);
 }
 
-Result<bool> AnalyticsFold::try_add(const Counted& counted, const proto::Event& event,
+Result<bool> AnalyticsFold::try_add(const Counted& counted, const events::EventView& event,
                                     std::int64_t count, bool is_bounded) {
   constexpr std::uint64_t kUnbounded = ~std::uint64_t{0};
   const MicrosUtc minute = minute_of(time_);
-  const PaneId minute_id{counted.minutes, minute, event.environment_id()};
+  const PaneId minute_id{counted.minutes, minute, event.environment_id};
   FS_TRY(Pane * minutes, panes_.pane(minute_id));
   FS_TRY(KeyedEntry * in_minute, panes_.find(*minutes, minute_key_));
   const bool is_full = is_bounded && minutes->size >= counted.minute_rows_max;
   if (in_minute == nullptr && is_full) return false;
 
-  FS_TRY(Pane * totals, panes_.pane({counted.totals, 0, event.environment_id()}));
+  FS_TRY(Pane * totals, panes_.pane({counted.totals, 0, event.environment_id}));
   FS_TRY(KeyedEntry * total,
          admit(*totals, total_key_, is_bounded ? counted.total_rows_max : kUnbounded));
   if (total == nullptr) return false;
@@ -233,20 +231,19 @@ Result<bool> AnalyticsFold::try_add(const Counted& counted, const proto::Event& 
   return true;
 }
 
-Result<void> AnalyticsFold::count_evaluations(const proto::Event& event) {
-  const std::int64_t count = std::min(event.count(), kCountMax);
+Result<void> AnalyticsFold::count_evaluations(const events::EventView& event) {
+  const std::int64_t count = std::min(event.count, kCountMax);
   if (count <= 0) return {};
   const Counted counted{.minutes = Table::Evaluations,
                         .totals = Table::EvaluationTotals,
                         .minute_rows_max = limits_.minute_rows_max,
                         .total_rows_max = limits_.flag_rows_max,
                         .overflow = probe_.flag_overflow};
-  const std::int64_t variation = event.has_variation() ? event.variation() : kNone;
-  const bool has_version = event.has_version() && !event.unknown_flag();
-  if (event.key().size() <= limits_.key_bytes_max) {
-    encode_evaluation_key(variation, has_version ? event.version() : kNone, event.key(),
-                          minute_key_);
-    encode_total_key(variation, event.key(), total_key_);
+  const std::int64_t variation = event.variation ? *event.variation : kNone;
+  const std::int64_t version = event.unknown_flag ? kNone : event.version.value_or(kNone);
+  if (event.key.size() <= limits_.key_bytes_max) {
+    encode_evaluation_key(variation, version, event.key, minute_key_);
+    encode_total_key(variation, event.key, total_key_);
     FS_TRY(const bool is_added, try_add(counted, event, count, true));
     if (is_added) return {};
   }
@@ -257,14 +254,14 @@ Result<void> AnalyticsFold::count_evaluations(const proto::Event& event) {
   return {};
 }
 
-Result<void> AnalyticsFold::count_custom(const proto::Event& event) {
+Result<void> AnalyticsFold::count_custom(const events::EventView& event) {
   const Counted counted{.minutes = Table::CustomEvents,
                         .totals = Table::CustomEventTotals,
                         .minute_rows_max = limits_.custom_minute_max,
                         .total_rows_max = limits_.custom_keys_max,
                         .overflow = probe_.custom_overflow};
-  if (event.key().size() <= limits_.key_bytes_max) {
-    minute_key_ = total_key_ = event.key();
+  if (event.key.size() <= limits_.key_bytes_max) {
+    minute_key_ = total_key_ = event.key;
     FS_TRY(const bool is_added, try_add(counted, event, weight_of(event), true));
     if (is_added) return {};
   }
@@ -275,22 +272,40 @@ Result<void> AnalyticsFold::count_custom(const proto::Event& event) {
   return {};
 }
 
-Result<void> AnalyticsFold::count_contexts(const proto::Event& event) {
-  if (event.contexts().empty()) return {};
-  FS_TRY(Pane * pane, panes_.pane({Table::ContextKinds, 0, event.environment_id()}));
-  for (const proto::ContextKey& context : event.contexts()) {
-    KeyedEntry* entry = nullptr;
-    if (context.kind().size() <= limits_.key_bytes_max) {
-      FS_TRY(entry, admit(*pane, context.kind(), limits_.context_kinds_max));
-    }
-    if (entry == nullptr) {
-      probe_.kind_overflow.add();
-      FS_TRY(entry, admit(*pane, "", ~std::uint64_t{0}));
-    }
+Result<AnalyticsFold::Counting> AnalyticsFold::count_context(Pane& pane, std::uint64_t environment,
+                                                             const events::ContextKeyView& context,
+                                                             SeenContext& seen) {
+  const bool is_kind_seen =
+      seen.entry != nullptr && seen.environment == environment && seen.kind == context.kind;
+  if (is_kind_seen && seen.key == context.key) return Counting{.entry = seen.entry};
+  KeyedEntry* entry = is_kind_seen ? seen.entry : nullptr;
+  if (entry == nullptr && context.kind.size() <= limits_.key_bytes_max) {
+    FS_TRY(entry, admit(pane, context.kind, limits_.context_kinds_max));
+  }
+  seen.entry = entry;
+  if (entry == nullptr) {
+    probe_.kind_overflow.add();
+    FS_TRY(entry, admit(pane, "", ~std::uint64_t{0}));
+  } else {
+    seen.environment = environment;
+    seen.kind = context.kind;
+    seen.key = context.key;
+  }
+  const std::uint64_t hash = hash_of(environment, context, total_key_);
+  return Counting{.entry = entry, .is_new = entry->second.value.keys->add(hash)};
+}
+
+Result<void> AnalyticsFold::count_contexts(const events::EventView& event) {
+  if (event.contexts.empty()) return {};
+  FS_TRY(Pane * pane, panes_.pane({Table::ContextKinds, 0, event.environment_id}));
+  for (std::size_t i = 0; i < event.contexts.size(); ++i) {
+    FS_TRY(const auto counting,
+           count_context(*pane, event.environment_id, event.contexts[i], seen_[i % seen_.size()]));
+    KeyedEntry* const entry = counting.entry;
     Value& value = entry->second.value;
     auto& [first, last, unused_a, unused_b, unused_c] = value.numbers;
     const bool is_first = value.position == 0;
-    bool is_changed = value.keys->add(hash_of(event.environment_id(), context, total_key_));
+    bool is_changed = counting.is_new;
     if (is_first || time_ < first) {
       first = time_;
       is_changed = true;
@@ -303,14 +318,14 @@ Result<void> AnalyticsFold::count_contexts(const proto::Event& event) {
   return {};
 }
 
-Result<void> AnalyticsFold::count_payload(const proto::Event& event) {
-  FS_TRY(Pane * pane, panes_.pane({Table::Payloads, 0, event.environment_id()}));
+Result<void> AnalyticsFold::count_payload(const events::EventView& event) {
+  FS_TRY(Pane * pane, panes_.pane({Table::Payloads, 0, event.environment_id}));
   FS_TRY(KeyedEntry * entry, admit(*pane, "", 1));
   auto& [accepted, duplicate, rejected, events, events_rejected] = entry->second.value.numbers;
-  switch (event.outcome()) {
+  switch (event.outcome) {
     case proto::Event::ACCEPTED:
       add(accepted, 1);
-      add(events, event.events_accepted());
+      add(events, event.events_accepted);
       break;
     case proto::Event::DUPLICATE:
       add(duplicate, 1);
@@ -319,19 +334,19 @@ Result<void> AnalyticsFold::count_payload(const proto::Event& event) {
       add(rejected, 1);
       break;
   }
-  if (event.outcome() != proto::Event::DUPLICATE) add(events_rejected, event.events_rejected());
+  if (event.outcome != proto::Event::DUPLICATE) add(events_rejected, event.events_rejected);
   panes_.changed(*pane, *entry, position_);
   changed_ = position_;
   return {};
 }
 
-Result<void> AnalyticsFold::count_sdk(const proto::Event& event) {
-  if (event.sdk_name().empty()) return {};
-  FS_TRY(Pane * pane, panes_.pane({Table::Sdks, 0, event.environment_id()}));
+Result<void> AnalyticsFold::count_sdk(const events::EventView& event) {
+  if (event.sdk_name.empty()) return {};
+  FS_TRY(Pane * pane, panes_.pane({Table::Sdks, 0, event.environment_id}));
   KeyedEntry* entry = nullptr;
-  if (event.sdk_name().size() <= limits_.key_bytes_max &&
-      event.sdk_version().size() <= limits_.key_bytes_max) {
-    encode_sdk_key(event.sdk_name(), event.sdk_version(), total_key_);
+  if (event.sdk_name.size() <= limits_.key_bytes_max &&
+      event.sdk_version.size() <= limits_.key_bytes_max) {
+    encode_sdk_key(event.sdk_name, event.sdk_version, total_key_);
     FS_TRY(entry, admit(*pane, total_key_, limits_.sdks_max));
   }
   if (entry == nullptr) {
@@ -339,18 +354,18 @@ Result<void> AnalyticsFold::count_sdk(const proto::Event& event) {
     encode_sdk_key("", "", total_key_);
     FS_TRY(entry, admit(*pane, total_key_, ~std::uint64_t{0}));
   }
-  if (!raise(entry->second.value.numbers[0], event.received_us())) return {};
+  if (!raise(entry->second.value.numbers[0], event.received_us)) return {};
   panes_.changed(*pane, *entry, position_);
   changed_ = position_;
   return {};
 }
 
-Result<void> AnalyticsFold::note_progress(const proto::Event& event) {
+Result<void> AnalyticsFold::note_progress(const events::EventView& event) {
   FS_TRY(Pane * pane, panes_.pane({Table::Progress, 0, 0}));
-  FS_TRY(KeyedEntry * entry, admit(*pane, event.source().log_id(), ~std::uint64_t{0}));
+  FS_TRY(KeyedEntry * entry, admit(*pane, event.source.log_id, ~std::uint64_t{0}));
   auto& [next_offset, received, unused_a, unused_b, unused_c] = entry->second.value.numbers;
-  next_offset = static_cast<std::int64_t>(event.source().offset()) + 1;
-  received = event.received_us();
+  next_offset = static_cast<std::int64_t>(event.source.offset) + 1;
+  received = event.received_us;
   panes_.changed(*pane, *entry, position_);
   changed_ = position_;
   return {};
@@ -406,6 +421,7 @@ void AnalyticsFold::checkpoint(pipeline::Changes& changes) {
 }
 
 void AnalyticsFold::checkpointed() {
+  for (SeenContext& seen : seen_) seen.entry = nullptr;  // it may leave RAM now
   panes_.checkpointed(limits_.entries_in_memory, removed_before_);
 }
 

@@ -5,6 +5,7 @@
 // of records nor their partitions change a merged result.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -17,7 +18,7 @@
 #include "analytics/results_writer.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "events/event.pb.h"
+#include "events/event_view.h"
 #include "events/source_guard.h"
 #include "pipeline/stage.h"
 
@@ -72,25 +73,40 @@ class AnalyticsFold final : public pipeline::Fold {
     telemetry::Counter& overflow;
   };
 
+  // A context seen a moment ago, which the events of one payload repeat; until checkpointed().
+  struct SeenContext {
+    KeyedEntry* entry = nullptr;  // nullptr: none was seen
+    std::uint64_t environment = 0;
+    std::string kind;
+    std::string key;
+  };
+
   AnalyticsFold(const pipeline::FoldPlace& place, const Limits& limits, ResultsWriter& writer,
                 Probe& probe);
 
   Result<void> restore();
   Result<void> republish();
-  Result<void> count(const events::proto::Event& event);
-  Result<void> count_evaluations(const events::proto::Event& event);
-  Result<void> count_custom(const events::proto::Event& event);
-  Result<void> count_contexts(const events::proto::Event& event);
-  Result<void> count_payload(const events::proto::Event& event);
-  Result<void> count_sdk(const events::proto::Event& event);
+  Result<void> count(const events::EventView& event);
+  Result<void> count_evaluations(const events::EventView& event);
+  Result<void> count_custom(const events::EventView& event);
+  Result<void> count_contexts(const events::EventView& event);
+  // The entry of the context's kind, and whether the context is new in it.
+  struct Counting {
+    KeyedEntry* entry = nullptr;
+    bool is_new = false;
+  };
+  Result<Counting> count_context(Pane& pane, std::uint64_t environment,
+                                 const events::ContextKeyView& context, SeenContext& seen);
+  Result<void> count_payload(const events::EventView& event);
+  Result<void> count_sdk(const events::EventView& event);
   Result<void> note_gaps();
-  Result<void> note_progress(const events::proto::Event& event);
+  Result<void> note_progress(const events::EventView& event);
   // Of `minute_key_` and `total_key_`; `is_bounded`: they may be added only within the limits.
-  Result<bool> try_add(const Counted& counted, const events::proto::Event& event,
-                       std::int64_t count, bool is_bounded);
+  Result<bool> try_add(const Counted& counted, const events::EventView& event, std::int64_t count,
+                       bool is_bounded);
   // The entry of `key`, made if there is room for it; nullptr: there is none.
   Result<KeyedEntry*> admit(Pane& pane, std::string_view key, std::uint64_t entries_max);
-  MicrosUtc time_of(const events::proto::Event& event) const;
+  MicrosUtc time_of(const events::EventView& event) const;
   MicrosUtc oldest_minute() const;
   void reject(const pipeline::RecordPlace& place, std::string_view record, std::string_view reason,
               std::uint32_t tries, pipeline::Outputs& outputs);
@@ -113,7 +129,8 @@ class AnalyticsFold final : public pipeline::Fold {
   // Of the record at hand.
   log::Offset position_ = 0;  // behind it
   MicrosUtc time_ = 0;        // at which it counts
-  events::proto::Event event_;
+  events::EventViewReader reader_;
+  std::array<SeenContext, 4> seen_;  // by their place in the event, modulo
   std::string minute_key_;
   std::string total_key_;
 };

@@ -1,6 +1,7 @@
 #include "pipeline/worker.h"
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -14,6 +15,10 @@ constexpr std::size_t kFetchBytes = 1u << 20;
 constexpr std::chrono::milliseconds kPatience{20};
 constexpr std::chrono::milliseconds kPatienceHeldBack{1};
 constexpr std::chrono::microseconds kUnreadablePatience = std::chrono::seconds(30);
+
+// Threads that open partitions at the start: a store is opened with a dozen waits for the disk, and
+// those of several stores are one wait.
+constexpr std::size_t kOpeners = 16;
 
 // A partition in which only time passes has a checkpoint with each so many of the others.
 constexpr std::uint32_t kCutsPerIdleCut = 30;
@@ -51,10 +56,26 @@ Result<std::unique_ptr<Worker>> Worker::open(const With& with, std::uint32_t ind
 }
 
 Result<void> Worker::open_partitions(const log::TopicInfo& info) {
+  using Opened = Result<std::unique_ptr<PartitionRun>>;
+  std::vector<log::Partition> numbers;
   for (log::Partition number = index_; number < info.partitions.size();
-       number += with_.settings.workers) {
-    FS_TRY(auto opened, PartitionRun::open(with_.run, sinks_, number, info.partitions[number]));
-    partitions_.push_back(std::move(opened));
+       number += with_.settings.workers)
+    numbers.push_back(number);
+  std::vector<std::optional<Opened>> opened(numbers.size());
+  const auto open_some = [&](std::size_t first) {
+    for (std::size_t i = first; i < numbers.size(); i += kOpeners) {
+      const log::Partition number = numbers[i];
+      opened[i] = PartitionRun::open(with_.run, sinks_, number, info.partitions[number]);
+    }
+  };
+  std::vector<std::thread> openers;
+  for (std::size_t first = 1; first < std::min(kOpeners, numbers.size()); ++first)
+    openers.emplace_back(open_some, first);
+  open_some(0);
+  for (std::thread& opener : openers) opener.join();
+  for (auto& each : opened) {
+    FS_TRY(auto partition, *std::move(each));
+    partitions_.push_back(std::move(partition));
   }
   return {};
 }

@@ -1,6 +1,8 @@
 #include "transform/decode.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <memory_resource>
 #include <string>
 #include <vector>
 
@@ -20,9 +22,12 @@ constexpr std::string_view kStage = "transform";
 // Parser and buffer grow to a few times the largest body; above this they are given back after it.
 constexpr std::size_t kBodyBytesKept = 1 << 20;
 
-// Messages keep the memory of the largest text that they ever held.  Dropping them each time that
-// so much was read bounds what a sender can make them keep.
+// Messages of rejects keep the memory of the largest text that they ever held.  Dropping them each
+// time that so much was read bounds what a sender can make them keep.
 constexpr std::size_t kBytesBetweenDrops = 16 << 20;
+
+constexpr std::size_t kEventsKept = 2'048;
+constexpr std::size_t kArenaBytesKept = 64 << 10;
 
 // SDKs on servers send every 5 s, those of browsers and phones at most every 30 s.
 std::int64_t flush_interval(const proto::PayloadHeader& header) {
@@ -55,21 +60,25 @@ struct Decoder::State {
   std::string padded_body;
   std::vector<std::string_view> texts;
   EventList events;
+  std::unique_ptr<std::byte[]> arena_memory = std::make_unique<std::byte[]>(kArenaBytesKept);
+  std::pmr::monotonic_buffer_resource arena{arena_memory.get(), kArenaBytesKept};
+  std::string log_id;
   google::protobuf::RepeatedPtrField<proto::Reject> rejects;
   std::uint32_t accepted = 0;
   std::size_t bytes_since_drop = 0;
 
   void begin();
   void give_back(std::size_t body_bytes);
-  Fault take(ondemand::object& object, std::uint32_t index);
-  bool read_whole(std::string_view body);
+  Fault take(ondemand::object& object, const Source& source, std::uint32_t index);
+  bool read_whole(std::string_view body, bool is_careful);
   Fault read_one(std::string_view text, std::uint32_t index);
   void read_each(const proto::PayloadHeader& header, const PayloadPlace& place);
   void complete(const proto::PayloadHeader& header, const PayloadPlace& place);
 };
 
 void Decoder::State::begin() {
-  events.Clear();
+  events.clear();
+  arena.release();
   rejects.Clear();
   accepted = 0;
   reader.begin_payload();
@@ -80,40 +89,42 @@ void Decoder::State::give_back(std::size_t body_bytes) {
     parser = ondemand::parser();
     padded_body = std::string();
   }
+  if (events.capacity() > kEventsKept) events = EventList();
   if (bytes_since_drop <= kBytesBetweenDrops) return;
   bytes_since_drop = 0;
-  events = EventList();
   rejects = google::protobuf::RepeatedPtrField<proto::Reject>();
 }
 
-Fault Decoder::State::take(ondemand::object& object, std::uint32_t index) {
-  const int first = events.size();
-  if (const Fault fault = reader.read(object, events)) {
-    while (events.size() > first) events.RemoveLast();
+Fault Decoder::State::take(ondemand::object& object, const Source& source, std::uint32_t index) {
+  const std::size_t first = events.size();
+  if (const Fault fault = reader.read(object, source, events)) {
+    events.resize(first);
     return fault;
   }
-  for (int i = first; i < events.size(); ++i) events[i].mutable_source()->set_index(index);
+  for (std::size_t i = first; i < events.size(); ++i) events[i].source.index = index;
   ++accepted;
   return {};
 }
 
 // The usual case, in one walk over the body.  False: something in it is wrong, so that event by
 // event has to be looked at; what was read is to be forgotten.
-bool Decoder::State::read_whole(std::string_view body) {
+bool Decoder::State::read_whole(std::string_view body, bool is_careful) {
+  begin();
   ondemand::document document;
   if (parser.iterate(body.data(), body.size(), body.size() + simdjson::SIMDJSON_PADDING)
           .get(document))
     return false;
+  const Source source{.document = document, .arena = arena, .is_careful = is_careful};
   ondemand::object object;
   if (body.front() == '{') {
-    if (document.get_object().get(object) || take(object, 0)) return false;
+    if (document.get_object().get(object) || take(object, source, 0)) return false;
     return is_at_end(document);
   }
   ondemand::array array;
   if (document.get_array().get(array)) return false;
   for (auto result : array) {
     if (accepted == events::kEventsPerPayloadMax) return false;
-    if (std::move(result).get_object().get(object) || take(object, accepted)) return false;
+    if (std::move(result).get_object().get(object) || take(object, source, accepted)) return false;
   }
   return is_at_end(document);
 }
@@ -127,10 +138,11 @@ Fault Decoder::State::read_one(std::string_view text, std::uint32_t index) {
     return kMalformed;
   ondemand::object object;
   if (document.get_object().get(object)) return kMalformed;
-  if (const Fault fault = take(object, index)) return fault;
+  const std::size_t first = events.size();
+  const Source source{.document = document, .arena = arena, .is_careful = true};
+  if (const Fault fault = take(object, source, index)) return fault;
   if (is_at_end(document)) return {};
-  while (!events.empty() && events[events.size() - 1].source().index() == index)
-    events.RemoveLast();
+  events.resize(first);
   --accepted;
   return kMalformed;
 }
@@ -156,34 +168,33 @@ void Decoder::State::read_each(const proto::PayloadHeader& header, const Payload
 void Decoder::State::complete(const proto::PayloadHeader& header, const PayloadPlace& place) {
   const MicrosUtc received = received_time(header, place);
   const Sender sender = sender_of(header.user_agent(), header.tags());
-  const std::string log_id = place.log_id.to_bytes();
-  const auto date_of = [](const proto::Event& event) {
-    const bool has_date = (event.noise() & events::kNoiseInvalidDate) == 0;
-    return plausible_date(has_date ? std::optional<MicrosUtc>(event.time_us()) : std::nullopt);
+  log_id = place.log_id.to_bytes();
+  const auto date_of = [](const events::EventView& event) {
+    const bool has_date = (event.noise & events::kNoiseInvalidDate) == 0;
+    return plausible_date(has_date ? std::optional<MicrosUtc>(event.time_us) : std::nullopt);
   };
   PayloadTimes times(received, flush_interval(header));
-  for (const proto::Event& event : events) {
+  for (const events::EventView& event : events) {
     if (const auto date = date_of(event)) times.see(*date);
   }
-  for (proto::Event& event : events) {
+  for (events::EventView& event : events) {
     const auto date = date_of(event);
     const auto placed = times.place(date);
-    if (event.kind() == proto::SUMMARY) {
-      const auto start = plausible_date(event.start_us());
-      event.set_start_us(date && start && *start <= *date ? placed.time - (*date - *start)
-                                                          : placed.time);
+    if (event.kind == proto::SUMMARY) {
+      const auto start = plausible_date(event.start_us);
+      event.start_us =
+          date && start && *start <= *date ? placed.time - (*date - *start) : placed.time;
     }
-    event.set_time_us(placed.time);
-    event.set_noise(event.noise() | placed.noise);
-    event.mutable_source()->set_log_id(log_id);
-    event.mutable_source()->set_offset(place.offset);
-    event.set_environment_id(header.environment_id());
-    event.set_received_us(received);
-    event.set_sdk_name(sender.sdk_name.data(), sender.sdk_name.size());
-    event.set_sdk_version(sender.sdk_version.data(), sender.sdk_version.size());
-    event.set_application_id(sender.application_id.data(), sender.application_id.size());
-    event.set_application_version(sender.application_version.data(),
-                                  sender.application_version.size());
+    event.time_us = placed.time;
+    event.noise |= placed.noise;
+    event.source.log_id = log_id;
+    event.source.offset = place.offset;
+    event.environment_id = header.environment_id();
+    event.received_us = received;
+    event.sdk_name = sender.sdk_name;
+    event.sdk_version = sender.sdk_version;
+    event.application_id = sender.application_id;
+    event.application_version = sender.application_version;
   }
 }
 
@@ -194,13 +205,15 @@ Result<DecodedPayload> Decoder::decode(const proto::PayloadHeader& header, std::
                                        const PayloadPlace& place) {
   State& state = *state_;
   state.give_back(state.padded_body.size());
-  state.begin();
   state.padded_body.reserve(body.size() + simdjson::SIMDJSON_PADDING);
   state.padded_body.assign(body).append(simdjson::SIMDJSON_PADDING, '\0');
   const std::string_view padded =
       without_blanks(std::string_view(state.padded_body).substr(0, body.size()));
 
-  if (padded.empty() || !state.read_whole(padded)) {
+  const bool is_read =
+      !padded.empty() && (state.read_whole(padded, false) ||
+                          (state.reader.is_in_doubt() && state.read_whole(padded, true)));
+  if (!is_read) {
     FS_TRY(state.scanner.split(padded, state.texts));
     state.read_each(header, place);
   }
@@ -212,24 +225,29 @@ Result<DecodedPayload> Decoder::decode(const proto::PayloadHeader& header, std::
                         .rejected = static_cast<std::uint32_t>(state.rejects.size())};
 }
 
-proto::Event payload_event(const proto::PayloadHeader& header, const PayloadPlace& place,
-                           const PayloadOutcome& outcome) {
-  proto::Event event;
-  set_source(*event.mutable_source(), place, outcome.accepted + outcome.rejected);
-  event.set_kind(proto::PAYLOAD);
-  event.set_environment_id(header.environment_id());
-  event.set_received_us(received_time(header, place));
-  event.set_time_us(event.received_us());
+void encode_payload_event(const proto::PayloadHeader& header, const PayloadPlace& place,
+                          const PayloadOutcome& outcome, std::string& out) {
+  const std::string log_id = place.log_id.to_bytes();
+  const MicrosUtc received = received_time(header, place);
   const Sender sender = sender_of(header.user_agent(), header.tags());
-  event.set_sdk_name(std::string(sender.sdk_name));
-  event.set_sdk_version(std::string(sender.sdk_version));
-  event.set_application_id(std::string(sender.application_id));
-  event.set_application_version(std::string(sender.application_version));
-  event.set_outcome(outcome.outcome);
-  event.set_events_accepted(outcome.accepted);
-  event.set_events_rejected(outcome.rejected);
-  event.set_body_bytes(outcome.body_bytes);
-  return event;
+  const events::EventView event{
+      .source = {.log_id = log_id,
+                 .offset = place.offset,
+                 .index = outcome.accepted + outcome.rejected},
+      .kind = proto::PAYLOAD,
+      .outcome = outcome.outcome,
+      .environment_id = header.environment_id(),
+      .received_us = received,
+      .time_us = received,
+      .sdk_name = sender.sdk_name,
+      .sdk_version = sender.sdk_version,
+      .application_id = sender.application_id,
+      .application_version = sender.application_version,
+      .events_accepted = outcome.accepted,
+      .events_rejected = outcome.rejected,
+      .body_bytes = outcome.body_bytes,
+  };
+  events::encode_event(event, out);
 }
 
 proto::Reject payload_reject(const proto::PayloadHeader& header, const PayloadPlace& place,

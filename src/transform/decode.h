@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include <google/protobuf/repeated_ptr_field.h>
@@ -12,6 +14,7 @@
 #include "base/error.h"
 #include "base/id.h"
 #include "events/event.pb.h"
+#include "events/event_view.h"
 
 namespace flagstream::transform {
 
@@ -22,10 +25,10 @@ struct PayloadPlace {
   MicrosUtc append_time = 0;  // of its frame
 };
 
-// Views into the Decoder, until its next call.
+// Views into the Decoder, until its next call, and into the header.
 struct DecodedPayload {
-  // In the order of index and part.  May be moved from or changed.
-  google::protobuf::RepeatedPtrField<events::proto::Event>& events;
+  // In the order of index and part.
+  std::span<const events::EventView> events;
   // In the order of index.  `record` is the JSON of the event.
   google::protobuf::RepeatedPtrField<events::proto::Reject>& rejects;
   // SDK events; accepted + rejected is what the payload holds.
@@ -60,8 +63,9 @@ struct PayloadOutcome {
   std::uint32_t rejected = 0;
   std::uint64_t body_bytes = 0;  // as received
 };
-events::proto::Event payload_event(const events::proto::PayloadHeader& header,
-                                   const PayloadPlace& place, const PayloadOutcome& outcome);
+// Appends the record.
+void encode_payload_event(const events::proto::PayloadHeader& header, const PayloadPlace& place,
+                          const PayloadOutcome& outcome, std::string& out);
 
 // For a payload that decode() refuses whole; `record` is the payload record.
 events::proto::Reject payload_reject(const events::proto::PayloadHeader& header,

@@ -3,17 +3,27 @@
 
 #include <vector>
 
-#include "events/event.pb.h"
+#include "events/event_view.h"
 #include "transform/decode_value.h"
 
 namespace flagstream::transform {
 
-// Fills Event.contexts and Event.context_json from the members of one event.  An inline context
+// What an event is read from.
+struct Source {
+  ondemand::document& document;
+  // The texts' second home, and that of what the records point to.
+  Arena& arena;
+  // Whether the kind of a fault matters; else any fault makes the caller read the event again, and
+  // contexts are walked once instead of twice.
+  bool is_careful = true;
+};
+
+// Finds contexts and context_json of a record from the members of one event.  An inline context
 // counts more than keys alone, whatever their order in the event.  Reused from event to event.
 class ContextReader {
  public:
-  // Forgets the event before.
-  void begin(events::proto::Event& event);
+  // Forgets the event before.  `source` must outlive the reading of the event.
+  void begin(const Source& source);
 
   // Each takes the value of the member of that name; null counts as absent.
   Fault read_context(ondemand::value& value);  // {"kind":"user","key":...} or {"kind":"multi",...}
@@ -22,9 +32,12 @@ class ContextReader {
   Fault read_user_key(ondemand::value& value);
   Fault read_context_kind(ondemand::value& value);  // of schema 3: "anonymousUser" for such a user
 
-  // Sorts the contexts by kind.  InvalidContext: two of the same kind, or keys and kinds that
-  // cannot be.
-  Fault finish();
+  bool is_empty() const { return contexts_.empty(); }
+  // Whether the last fault was one that a careful reader may not see.
+  bool is_in_doubt() const { return is_in_doubt_; }
+  // Puts them into `event`, sorted by kind.  InvalidContext: two of the same kind, or keys and
+  // kinds that cannot be.
+  Fault finish(events::EventView& event);
 
  private:
   enum class Form { None, UserKey, ContextKeys, Inline };
@@ -38,13 +51,19 @@ class ContextReader {
   // False: contexts of a stronger form are there already.
   bool replaces(Form form);
   Fault read_object(ondemand::value& value, std::string_view implied_kind);
+  Fault read_text_and_members(ondemand::object& object, Candidate& whole);
+  Fault read_members_and_text(ondemand::object& object, const char* begin, Candidate& whole);
   Fault read_members(ondemand::object& object, Candidate& whole);
+  Fault pass_over(ondemand::value& value, std::string_view token);
   Fault read_nested(ondemand::value& value, std::string_view kind);
   Fault add(const Candidate& candidate);
 
-  events::proto::Event* event_ = nullptr;
+  const Source* source_ = nullptr;
   Form form_ = Form::None;
   bool anonymous_user_ = false;
+  bool is_in_doubt_ = false;
+  std::string_view context_json_;
+  std::vector<events::ContextKeyView> contexts_;
   std::vector<Candidate> nested_;
 };
 

@@ -115,91 +115,61 @@ Needs needs_of(proto::EventKind kind) {
   return {.text = kind == proto::DIAGNOSTIC};
 }
 
-// Few reasons hold inExperiment, so that most are not parsed.
-Fault read_reason_object(ondemand::value& value, proto::Event& event) {
-  ondemand::object reason;
-  if (value.get_object().get(reason)) return RejectReason::WrongType;
-  std::string_view text;
-  if (reason.raw_json().get(text)) return kMalformed;
-  text = without_blanks(text);
-  if (const Fault fault = check_depth(text)) return fault;
-  event.set_reason_json(text.data(), text.size());
-  if (text.find("inExperiment") == std::string_view::npos) return {};
-
-  bool is_empty = false;
-  if (reason.reset().get(is_empty)) return kMalformed;
-  for (auto result : reason) {
-    ondemand::field field;
-    if (std::move(result).get(field)) return kMalformed;
-    std::string_view name;
-    if (const Fault fault = read_name(field, name)) return fault;
-    if (name != "inExperiment") continue;
-    std::optional<bool> in_experiment;
-    if (const Fault fault = read_bool(field.value(), in_experiment)) return fault;
-    event.set_in_experiment(in_experiment.value_or(false));
-  }
-  return {};
-}
-
-Fault read_reason(ondemand::value& value, proto::Event& event) {
-  if (token_of(value) == "null") return {};
-  return read_reason_object(value, event);
-}
-
-Fault read_variation(ondemand::value& value, proto::Event& event) {
+Fault read_variation(ondemand::value& value, events::EventView& event) {
   std::optional<std::int64_t> variation;
   if (const Fault fault = read_whole(value, -kInt32Max, kInt32Max, variation)) return fault;
-  if (variation) event.set_variation(static_cast<std::int32_t>(*variation));
+  if (variation) event.variation = static_cast<std::int32_t>(*variation);
   return {};
 }
 
-Fault read_version(ondemand::value& value, proto::Event& event) {
+Fault read_version(ondemand::value& value, events::EventView& event) {
   std::optional<std::int64_t> version;
   if (const Fault fault = read_whole(value, -kScaledMax, kScaledMax, version)) return fault;
-  if (version) event.set_version(*version);
+  if (version) event.version = *version;
   return {};
 }
 
-events::NoiseMask noise_of_contexts(const proto::Event& event) {
-  for (const auto& context : event.contexts()) {
-    if (context.anonymous()) return events::kNoiseAnonymous;
+events::NoiseMask noise_of_contexts(const events::EventView& event) {
+  for (const auto& context : event.contexts) {
+    if (context.anonymous) return events::kNoiseAnonymous;
   }
   return 0;
 }
 
 }  // namespace
 
-Fault EventReader::read(ondemand::object& object, EventList& out) {
+Fault EventReader::read(ondemand::object& object, const Source& source, EventList& out) {
   if (out.size() >= kRecordsPerPayloadMax) return RejectReason::TooLarge;
   first_ = out.size();
-  proto::Event& event = *out.Add();
+  source_ = &source;
+  out_ = &out;
+  out.emplace_back();
   members_ = {};
   context_kinds_.clear();
-  contexts_.begin(event);
-  if (const Fault fault = read_members(object, event, out)) return fault;
-  return finish(object, event, out);
+  contexts_.begin(source);
+  if (const Fault fault = read_members(object, out)) return fault;
+  return finish(object, out);
 }
 
-Fault EventReader::read_members(ondemand::object& object, proto::Event& event, EventList& out) {
+Fault EventReader::read_members(ondemand::object& object, EventList& out) {
   for (auto result : object) {
     ondemand::field field;
     if (std::move(result).get(field)) return kMalformed;
     std::string_view name;
-    if (const Fault fault = read_name(field, name)) return fault;
-    if (const Fault fault = read_member(name, field.value(), event, out)) return fault;
+    if (const Fault fault = read_name(field, source_->arena, name)) return fault;
+    if (const Fault fault = read_member(name, field.value(), out)) return fault;
   }
   return {};
 }
 
-Fault EventReader::read_member(std::string_view name, ondemand::value& value, proto::Event& event,
-                               EventList& out) {
+Fault EventReader::read_member(std::string_view name, ondemand::value& value, EventList& out) {
   switch (member_of(name)) {
     case Member::Other:
       return {};
     case Member::Kind:
-      return read_string(value, members_.kind);
+      return read_string(value, source_->arena, members_.kind);
     case Member::Key:
-      return read_name_value(value, event.mutable_key());
+      return read_name_value(value, source_->arena, own().key);
     case Member::CreationDate:
       return read_date(value, members_.date);
     case Member::StartDate:
@@ -217,58 +187,58 @@ Fault EventReader::read_member(std::string_view name, ondemand::value& value, pr
     case Member::UserKey:
       return contexts_.read_user_key(value);
     case Member::Value:
-      return read_raw(value, event.mutable_value_json());
+      return read_raw(value, own().value_json);
     case Member::Default:
-      return read_raw(value, event.mutable_default_json());
+      return read_raw(value, own().default_json);
     case Member::Variation:
-      return read_variation(value, event);
+      return read_variation(value, own());
     case Member::Version:
-      return read_version(value, event);
+      return read_version(value, own());
     case Member::Reason:
-      return read_reason(value, event);
+      return read_reason(value);
     case Member::PrereqOf:
-      return read_name_value(value, event.mutable_prereq_of());
+      return read_name_value(value, source_->arena, own().prereq_of);
     case Member::Data:
-      return read_raw(value, event.mutable_data_json());
+      return read_raw(value, own().data_json);
     case Member::MetricValue:
-      return read_metric(value, event);
+      return read_metric(value);
     case Member::Url:
-      return read_name_value(value, event.mutable_url());
+      return read_name_value(value, source_->arena, own().url);
     case Member::Selector:
-      return read_name_value(value, event.mutable_selector());
+      return read_name_value(value, source_->arena, own().selector);
     case Member::Features:
       return read_features(value, out);
     case Member::Evaluation:
-      return read_evaluation(value, event);
+      return read_evaluation(value);
     case Member::SamplingRatio: {
       std::optional<std::int64_t> ratio;
       const Fault fault = read_whole(value, 0, kScaledMax, ratio);
-      if (ratio) event.set_sampling_ratio(*ratio);
+      if (ratio) own().sampling_ratio = *ratio;
       return fault;
     }
     case Member::DroppedEvents: {
       std::optional<std::int64_t> dropped;
       const Fault fault = read_whole(value, 0, kScaledMax, dropped);
-      event.set_dropped_events(dropped.value_or(0));
+      own().dropped_events = dropped.value_or(0);
       return fault;
     }
   }
   return {};
 }
 
-Fault EventReader::read_metric(ondemand::value& value, proto::Event& event) {
+Fault EventReader::read_metric(ondemand::value& value) {
   constexpr int kMicros = 6;
   const std::string_view token = token_of(value);
   if (token == "null") return {};
   const auto metric = scaled_number(token, kMicros);
   if (!metric) return RejectReason::WrongType;
-  event.set_metric_micros(metric->value);
-  if (metric->saturated) event.set_noise(event.noise() | events::kNoiseMetricSaturated);
+  own().metric_micros = metric->value;
+  if (metric->saturated) own().noise |= events::kNoiseMetricSaturated;
   return {};
 }
 
 // Of a migration_op; its members become those of the event.
-Fault EventReader::read_evaluation(ondemand::value& value, proto::Event& event) {
+Fault EventReader::read_evaluation(ondemand::value& value) {
   if (token_of(value) == "null") return {};
   ondemand::object evaluation;
   if (value.get_object().get(evaluation)) return RejectReason::WrongType;
@@ -276,42 +246,57 @@ Fault EventReader::read_evaluation(ondemand::value& value, proto::Event& event) 
     ondemand::field field;
     if (std::move(result).get(field)) return kMalformed;
     std::string_view name;
-    if (const Fault fault = read_name(field, name)) return fault;
+    if (const Fault fault = read_name(field, source_->arena, name)) return fault;
     Fault fault;
     const Member member = member_of(name);
-    if (member == Member::Key) fault = read_name_value(field.value(), event.mutable_key());
-    if (member == Member::Value) fault = read_raw(field.value(), event.mutable_value_json());
-    if (member == Member::Default) fault = read_raw(field.value(), event.mutable_default_json());
-    if (member == Member::Variation) fault = read_variation(field.value(), event);
-    if (member == Member::Version) fault = read_version(field.value(), event);
-    if (member == Member::Reason) fault = read_reason(field.value(), event);
+    if (member == Member::Key) fault = read_name_value(field.value(), source_->arena, own().key);
+    if (member == Member::Value) fault = read_raw(field.value(), own().value_json);
+    if (member == Member::Default) fault = read_raw(field.value(), own().default_json);
+    if (member == Member::Variation) fault = read_variation(field.value(), own());
+    if (member == Member::Version) fault = read_version(field.value(), own());
+    if (member == Member::Reason) fault = read_reason(field.value());
     if (fault) return fault;
   }
   return {};
 }
 
-Fault EventReader::finish(ondemand::object& object, proto::Event& event, EventList& out) {
+// Few reasons hold inExperiment, so that most are not parsed.
+Fault EventReader::read_reason(ondemand::value& value) {
+  if (token_of(value) == "null") return {};
+  ondemand::object reason;
+  if (value.get_object().get(reason)) return RejectReason::WrongType;
+  std::string_view text;
+  if (reason.raw_json().get(text)) return kMalformed;
+  text = without_blanks(text);
+  if (const Fault fault = check_depth(text)) return fault;
+  own().reason_json = text;
+  if (text.find("inExperiment") == std::string_view::npos) return {};
+
+  bool is_empty = false;
+  if (reason.reset().get(is_empty)) return kMalformed;
+  for (auto result : reason) {
+    ondemand::field field;
+    if (std::move(result).get(field)) return kMalformed;
+    std::string_view name;
+    if (const Fault fault = read_name(field, source_->arena, name)) return fault;
+    if (name != "inExperiment") continue;
+    std::optional<bool> in_experiment;
+    if (const Fault fault = read_bool(field.value(), in_experiment)) return fault;
+    own().in_experiment = in_experiment.value_or(false);
+  }
+  return {};
+}
+
+Fault EventReader::finish(ondemand::object& object, EventList& out) {
   if (!members_.kind) return RejectReason::MissingKind;
   const auto kind = kind_of(*members_.kind);
   if (!kind) return RejectReason::UnknownKind;
-  event.set_kind(*kind);
+  own().kind = *kind;
   const Needs needs = needs_of(*kind);
-  if (needs.key && event.key().empty()) return RejectReason::MissingKey;
-  if (needs.contexts && event.contexts().empty()) return RejectReason::MissingContext;
-  if (const Fault fault = contexts_.finish()) return fault;
-
-  events::NoiseMask noise = event.noise() | noise_of_contexts(event);
-  if (*kind == proto::FEATURE && !event.in_experiment()) noise |= events::kNoiseNoExposure;
-  if ((*kind == proto::FEATURE || *kind == proto::DEBUG) && !event.has_version()) {
-    noise |= events::kNoiseUnknownFlag;
-    event.set_unknown_flag(true);
-  }
-  if (*kind == proto::DEBUG) noise |= events::kNoiseDebugCopy;
-  if (!event.prereq_of().empty()) noise |= events::kNoisePrerequisite;
-  if (*kind == proto::DIAGNOSTIC && event.dropped_events() > 0) noise |= events::kNoiseSdkOverflow;
-  event.set_noise(noise);
-  event.set_time_us(members_.date.value_or(0));
-  if (!members_.date) event.set_noise(noise | events::kNoiseInvalidDate);
+  if (needs.key && own().key.empty()) return RejectReason::MissingKey;
+  if (needs.contexts && contexts_.is_empty()) return RejectReason::MissingContext;
+  if (const Fault fault = contexts_.finish(own())) return fault;
+  finish_noise_and_date();
 
   if (needs.text) {
     std::string_view text;
@@ -319,12 +304,28 @@ Fault EventReader::finish(ondemand::object& object, proto::Event& event, EventLi
     if (object.reset().get(is_empty) || object.raw_json().get(text)) return kMalformed;
     text = without_blanks(text);
     if (const Fault fault = check_depth(text)) return fault;
-    event.set_raw_json(text.data(), text.size());
+    own().raw_json = text;
   }
   if (*kind == proto::SUMMARY) return finish_summary(out);
-  // Counters outside a summary mean nothing.
-  while (out.size() > first_ + 1) out.RemoveLast();
+  out.resize(first_ + 1);  // counters outside a summary mean nothing
   return {};
+}
+
+void EventReader::finish_noise_and_date() {
+  events::EventView& event = own();
+  const proto::EventKind kind = event.kind;
+  events::NoiseMask noise = event.noise | noise_of_contexts(event);
+  if (kind == proto::FEATURE && !event.in_experiment) noise |= events::kNoiseNoExposure;
+  if ((kind == proto::FEATURE || kind == proto::DEBUG) && !event.version) {
+    noise |= events::kNoiseUnknownFlag;
+    event.unknown_flag = true;
+  }
+  if (kind == proto::DEBUG) noise |= events::kNoiseDebugCopy;
+  if (!event.prereq_of.empty()) noise |= events::kNoisePrerequisite;
+  if (kind == proto::DIAGNOSTIC && event.dropped_events > 0) noise |= events::kNoiseSdkOverflow;
+  event.time_us = members_.date.value_or(0);
+  if (!members_.date) noise |= events::kNoiseInvalidDate;
+  event.noise = noise;
 }
 
 }  // namespace flagstream::transform

@@ -1,9 +1,9 @@
 // One SDK event as records of kind Event.
 #pragma once
 
-#include <google/protobuf/repeated_ptr_field.h>
+#include <vector>
 
-#include "events/event.pb.h"
+#include "events/event_view.h"
 #include "transform/decode_context.h"
 #include "transform/decode_value.h"
 
@@ -11,16 +11,19 @@ namespace flagstream::transform {
 
 // Bounds on what one payload may become: names and defaults of a summary are repeated in each of
 // its records.
-inline constexpr int kRecordsPerPayloadMax = 65'536;
+inline constexpr std::size_t kRecordsPerPayloadMax = 65'536;
 inline constexpr std::size_t kRepeatedBytesPerPayloadMax = 32 << 20;
 
-using EventList = google::protobuf::RepeatedPtrField<events::proto::Event>;
+using EventList = std::vector<events::EventView>;
 
 // Reused from event to event.  Not thread-safe.
 class EventReader {
  public:
   // Forgets what the payload before took of the bounds.
   void begin_payload() { repeated_bytes_ = 0; }
+
+  // Whether a careful reader may see no fault where this one, who was not, has seen one.
+  bool is_in_doubt() const { return contexts_.is_in_doubt(); }
 
   // What names and defaults of the payload's summaries took by repetition.
   std::size_t repeated_bytes() const { return repeated_bytes_; }
@@ -30,8 +33,8 @@ class EventReader {
   //
   // Left for the caller, who knows the payload: source, environment, received time, SDK and
   // application. `time_us` is the SDK's own date, or 0 with kNoiseInvalidDate; `start_us` likewise,
-  // or 0.
-  Fault read(ondemand::object& object, EventList& out);
+  // or 0.  The records' views are of the body, of the source's arena, or constant.
+  Fault read(ondemand::object& object, const Source& source, EventList& out);
 
  private:
   struct Members {
@@ -43,24 +46,30 @@ class EventReader {
     bool has_features = false;
   };
 
-  Fault read_members(ondemand::object& object, events::proto::Event& event, EventList& out);
-  Fault read_member(std::string_view name, ondemand::value& value, events::proto::Event& event,
-                    EventList& out);
-  Fault read_evaluation(ondemand::value& value, events::proto::Event& event);
-  Fault read_metric(ondemand::value& value, events::proto::Event& event);
-  Fault finish(ondemand::object& object, events::proto::Event& event, EventList& out);
+  // The record that members are read into.  Another one added to the list may move it.
+  events::EventView& own() { return (*out_)[first_]; }
+  Fault read_members(ondemand::object& object, EventList& out);
+  Fault read_member(std::string_view name, ondemand::value& value, EventList& out);
+  Fault read_reason(ondemand::value& value);
+  Fault read_evaluation(ondemand::value& value);
+  Fault read_metric(ondemand::value& value);
+  Fault finish(ondemand::object& object, EventList& out);
+  void finish_noise_and_date();
   Fault finish_summary(EventList& out);
 
   Fault read_features(ondemand::value& value, EventList& out);
   Fault read_flag(std::string_view flag, ondemand::value& value, EventList& out);
   Fault read_counters(ondemand::value& value, EventList& out);
-  Fault read_counter(ondemand::object& counter, events::proto::Event& event);
+  Fault read_counter(ondemand::object& counter, events::EventView& event);
   Fault read_context_kinds(ondemand::value& value);
   Fault take_repeated_bytes(std::size_t size, std::size_t copies);
 
   ContextReader contexts_;
   Members members_;
-  int first_ = 0;  // index in the list of the event's own record; a summary's counters follow it
+  const Source* source_ = nullptr;
+  EventList* out_ = nullptr;
+  std::size_t first_ =
+      0;  // index in the list of the event's own record; a summary's counters follow it
   std::vector<std::string_view> context_kinds_;
   std::size_t repeated_bytes_ = 0;
 };

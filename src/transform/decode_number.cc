@@ -110,6 +110,21 @@ Tail tail_of(std::uint64_t remainder, std::uint64_t unit, Tail below) {
   return below == Tail::None ? Tail::Half : Tail::AboveHalf;
 }
 
+// The usual number, of few digits and nothing else.  nullopt: it is not such a one.
+std::optional<Scaled> scaled_plain(std::string_view text, int scale) {
+  constexpr std::size_t kDigitsMax = 18;  // of the scaled number: below kScaledMax
+  if (text.empty() || text.size() + static_cast<std::size_t>(scale) > kDigitsMax)
+    return std::nullopt;
+  if (text[0] == '0' && text.size() > 1) return std::nullopt;
+  std::uint64_t digits = 0;
+  for (const char c : text) {
+    if (!is_digit(c)) return std::nullopt;
+    digits = digits * 10 + static_cast<unsigned>(c - '0');
+  }
+  return Scaled{
+      .value = static_cast<std::int64_t>(digits * kPowersOfTen[static_cast<std::size_t>(scale)])};
+}
+
 Scaled signed_result(bool negative, std::uint64_t magnitude, bool exact) {
   Scaled scaled{.value = 0, .exact = exact, .saturated = magnitude > kScaledMax};
   if (scaled.saturated) magnitude = kScaledMax;
@@ -121,6 +136,7 @@ Scaled signed_result(bool negative, std::uint64_t magnitude, bool exact) {
 }  // namespace
 
 std::optional<Scaled> scaled_number(std::string_view text, int scale) {
+  if (const auto scaled = scaled_plain(text, scale)) return scaled;
   const auto decimal = DecimalReader(text).read();
   if (!decimal) return std::nullopt;
   if (decimal->digits == 0) return Scaled{};

@@ -23,15 +23,14 @@ Fault EventReader::take_repeated_bytes(std::size_t size, std::size_t copies) {
 
 Fault EventReader::read_features(ondemand::value& value, EventList& out) {
   if (token_of(value) == "null") return {};
-  while (out.size() > first_ + 1)
-    out.RemoveLast();  // of an earlier member of that name: the last one counts
+  out.resize(first_ + 1);  // of an earlier member of that name: the last one counts
   ondemand::object features;
   if (value.get_object().get(features)) return RejectReason::WrongType;
   for (auto result : features) {
     ondemand::field field;
     if (std::move(result).get(field)) return kMalformed;
     std::string_view flag;
-    if (const Fault fault = read_name(field, flag)) return fault;
+    if (const Fault fault = read_name(field, source_->arena, flag)) return fault;
     if (flag.empty()) return RejectReason::MissingKey;
     if (flag.size() > kNameBytesMax) return RejectReason::TooLarge;
     if (const Fault fault = read_flag(flag, field.value(), out)) return fault;
@@ -40,7 +39,7 @@ Fault EventReader::read_features(ondemand::value& value, EventList& out) {
 }
 
 Fault EventReader::read_flag(std::string_view flag, ondemand::value& value, EventList& out) {
-  const int begin = out.size();
+  const std::size_t begin = out.size();
   std::optional<std::string_view> default_json;
   context_kinds_.clear();
   ondemand::object object;
@@ -49,10 +48,10 @@ Fault EventReader::read_flag(std::string_view flag, ondemand::value& value, Even
     ondemand::field field;
     if (std::move(result).get(field)) return kMalformed;
     std::string_view name;
-    if (const Fault fault = read_name(field, name)) return fault;
+    if (const Fault fault = read_name(field, source_->arena, name)) return fault;
     Fault fault;
     if (name == "counters") {
-      while (out.size() > begin) out.RemoveLast();
+      out.resize(begin);
       fault = read_counters(field.value(), out);
     } else if (name == "default") {
       default_json.reset();
@@ -65,13 +64,12 @@ Fault EventReader::read_flag(std::string_view flag, ondemand::value& value, Even
 
   std::size_t repeated = flag.size() + default_json.value_or("").size();
   for (const auto kind : context_kinds_) repeated += kind.size();
-  if (const Fault fault =
-          take_repeated_bytes(repeated, static_cast<std::size_t>(out.size() - begin)))
-    return fault;
-  for (int i = begin; i < out.size(); ++i) {
-    out[i].set_key(flag.data(), flag.size());
-    if (default_json) out[i].set_default_json(default_json->data(), default_json->size());
-    for (const auto kind : context_kinds_) out[i].add_context_kinds(kind.data(), kind.size());
+  if (const Fault fault = take_repeated_bytes(repeated, out.size() - begin)) return fault;
+  const auto kinds = kept<std::string_view>(context_kinds_, source_->arena);
+  for (std::size_t i = begin; i < out.size(); ++i) {
+    out[i].key = flag;
+    out[i].default_json = default_json.value_or("");
+    out[i].context_kinds = kinds;
   }
   return {};
 }
@@ -84,41 +82,41 @@ Fault EventReader::read_counters(ondemand::value& value, EventList& out) {
     ondemand::object counter;
     if (std::move(result).get_object().get(counter)) return RejectReason::WrongType;
     if (out.size() > kRecordsPerPayloadMax) return RejectReason::TooLarge;
-    if (const Fault fault = read_counter(counter, *out.Add())) return fault;
+    if (const Fault fault = read_counter(counter, out.emplace_back())) return fault;
   }
   return {};
 }
 
-Fault EventReader::read_counter(ondemand::object& counter, proto::Event& event) {
+Fault EventReader::read_counter(ondemand::object& counter, events::EventView& event) {
   std::optional<std::int64_t> count;
   for (auto result : counter) {
     ondemand::field field;
     if (std::move(result).get(field)) return kMalformed;
     std::string_view name;
-    if (const Fault fault = read_name(field, name)) return fault;
+    if (const Fault fault = read_name(field, source_->arena, name)) return fault;
     Fault fault;
     if (name == "count") {
       fault = read_whole(field.value(), 0, kScaledMax, count);
     } else if (name == "variation") {
       std::optional<std::int64_t> variation;
       fault = read_whole(field.value(), INT32_MIN, INT32_MAX, variation);
-      if (variation) event.set_variation(static_cast<std::int32_t>(*variation));
+      if (variation) event.variation = static_cast<std::int32_t>(*variation);
     } else if (name == "version") {
       std::optional<std::int64_t> version;
       fault = read_whole(field.value(), -kScaledMax, kScaledMax, version);
-      if (version) event.set_version(*version);
+      if (version) event.version = *version;
     } else if (name == "value") {
-      fault = read_raw(field.value(), event.mutable_value_json());
+      fault = read_raw(field.value(), event.value_json);
     } else if (name == "unknown") {
       std::optional<bool> unknown;
       fault = read_bool(field.value(), unknown);
-      event.set_unknown_flag(unknown.value_or(false));
+      event.unknown_flag = unknown.value_or(false);
     }
     if (fault) return fault;
   }
   if (!count) return RejectReason::WrongType;
-  event.set_count(*count);
-  if (event.unknown_flag()) event.set_noise(events::kNoiseUnknownFlag);
+  event.count = *count;
+  if (event.unknown_flag) event.noise = events::kNoiseUnknownFlag;
   return {};
 }
 
@@ -131,40 +129,36 @@ Fault EventReader::read_context_kinds(ondemand::value& value) {
     ondemand::value element;
     if (std::move(result).get(element)) return kMalformed;
     std::optional<std::string_view> kind;
-    if (const Fault fault = read_string(element, kind)) return fault;
+    if (const Fault fault = read_string(element, source_->arena, kind)) return fault;
     if (context_kinds_.size() == kContextKindsMax) return RejectReason::TooLarge;
     if (kind) context_kinds_.push_back(*kind);
   }
   return {};
 }
 
-// The record that the members were read into is no counter: its contexts and dates go to the
-// counters, and the last of these takes its place.
+// The record that the members were read into is no counter: what they say goes to each of the
+// counters, which take its place.
 Fault EventReader::finish_summary(EventList& out) {
-  const int counters = out.size() - first_ - 1;
+  const std::size_t counters = out.size() - first_ - 1;
   if (counters == 0) return RejectReason::EmptySummary;
-  const proto::Event& summary = out[first_];
-  std::size_t repeated = summary.context_json().size();
-  for (const auto& context : summary.contexts())
-    repeated += context.kind().size() + context.key().size();
-  if (const Fault fault = take_repeated_bytes(repeated, static_cast<std::size_t>(counters)))
-    return fault;
+  const events::EventView summary = own();
+  std::size_t repeated = summary.context_json.size();
+  for (const auto& context : summary.contexts) repeated += context.kind.size() + context.key.size();
+  if (const Fault fault = take_repeated_bytes(repeated, counters)) return fault;
 
+  out.erase(out.begin() + static_cast<std::ptrdiff_t>(first_));
   const auto date = members_.end_date ? members_.end_date : members_.start_date;
-  for (int i = 1; i <= counters; ++i) {
-    proto::Event& event = out[first_ + i];
-    event.set_kind(proto::SUMMARY);
-    event.set_time_us(date.value_or(0));
-    event.set_start_us(members_.start_date.value_or(0));
-    event.mutable_source()->set_part(static_cast<std::uint32_t>(i - 1));
-    *event.mutable_contexts() = summary.contexts();
-    event.set_context_json(summary.context_json());
+  for (std::size_t i = 0; i < counters; ++i) {
+    events::EventView& event = out[first_ + i];
+    event.kind = proto::SUMMARY;
+    event.time_us = date.value_or(0);
+    event.start_us = members_.start_date.value_or(0);
+    event.source.part = static_cast<std::uint32_t>(i);
+    event.contexts = summary.contexts;
+    event.context_json = summary.context_json;
     constexpr events::NoiseMask kOfSummary = events::kNoiseAnonymous;
-    event.set_noise(event.noise() | (summary.noise() & kOfSummary) |
-                    (date ? 0 : events::kNoiseInvalidDate));
+    event.noise |= (summary.noise & kOfSummary) | (date ? 0 : events::kNoiseInvalidDate);
   }
-  for (int i = first_; i < first_ + counters; ++i) out.SwapElements(i, i + 1);
-  out.RemoveLast();
   return {};
 }
 

@@ -6,13 +6,20 @@
 namespace flagstream::transform {
 namespace {
 
-bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
-// An upper bound of the depth, in a form that compilers turn into vector code.
+// An upper bound of the depth, in a form that compilers turn into vector code: counts of one byte,
+// in blocks too short to overflow them.
 std::size_t opening_brackets(std::string_view json) {
+  constexpr std::size_t kBlockBytes = 128;
+  static_assert(('{' & ~0x20) == '[');
   std::size_t count = 0;
-  for (const char c : json) count += (c == '{') | (c == '[');
-  return count;
+  for (; json.size() >= kBlockBytes; json.remove_prefix(kBlockBytes)) {
+    std::uint8_t in_block = 0;
+    for (std::size_t i = 0; i < kBlockBytes; ++i) in_block += (json[i] & ~0x20) == '[';
+    count += in_block;
+  }
+  std::uint8_t in_rest = 0;
+  for (const char c : json) in_rest += (c & ~0x20) == '[';
+  return count + in_rest;
 }
 
 std::size_t depth_of(std::string_view json) {
@@ -41,44 +48,44 @@ bool is_scalar_token(std::string_view token) {
   return scaled_number(token, 0).has_value();
 }
 
-}  // namespace
-
-std::string_view without_blanks(std::string_view text) {
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  return text;
+// The parser's own copy goes with the next document.
+std::string_view kept_text(std::string_view text, Arena& arena) {
+  const auto copy = kept<char>(text, arena);
+  return {copy.data(), copy.size()};
 }
 
-Fault read_name(ondemand::field& field, std::string_view& out) {
-  const char* begin = field.key().raw();
-  const char* end = begin;
-  while (*end != '"' && *end != '\\') ++end;  // the first stage found a closing quote
-  if (*end == '"') {
-    out = {begin, static_cast<std::size_t>(end - begin)};
-    return {};
-  }
+}  // namespace
+
+Fault read_escaped_name(ondemand::field& field, Arena& arena, std::string_view& out) {
   if (field.unescaped_key().get(out)) return kMalformed;
+  out = kept_text(out, arena);
   return {};
 }
 
-std::string_view token_of(ondemand::value& value) { return without_blanks(value.raw_json_token()); }
-
-Fault read_string(ondemand::value& value, std::optional<std::string_view>& out) {
+Fault read_string(ondemand::value& value, Arena& arena, std::optional<std::string_view>& out) {
   const std::string_view token = token_of(value);
   if (is_null(token)) return {};
   if (token.empty() || token.front() != '"') return RejectReason::WrongType;
+  const char* const begin = token.data() + 1;
+  const char* const end = quote_or_backslash(begin);
+  if (*end == '"') {
+    ondemand::raw_json_string consumed;  // so that what follows it is looked at
+    if (value.get_raw_json_string().get(consumed)) return kMalformed;
+    out = std::string_view(begin, static_cast<std::size_t>(end - begin));
+    return {};
+  }
   std::string_view text;
   if (value.get_string().get(text)) return kMalformed;
-  out = text;
+  out = kept_text(text, arena);
   return {};
 }
 
-Fault read_name_value(ondemand::value& value, std::string* out) {
+Fault read_name_value(ondemand::value& value, Arena& arena, std::string_view& out) {
   std::optional<std::string_view> text;
-  if (const Fault fault = read_string(value, text)) return fault;
+  if (const Fault fault = read_string(value, arena, text)) return fault;
   if (!text) return {};
   if (text->size() > kNameBytesMax) return RejectReason::TooLarge;
-  out->assign(*text);
+  out = *text;
   return {};
 }
 
@@ -124,10 +131,10 @@ Fault read_raw(ondemand::value& value, std::optional<std::string_view>& out) {
   return check_depth(*out);
 }
 
-Fault read_raw(ondemand::value& value, std::string* out) {
+Fault read_raw(ondemand::value& value, std::string_view& out) {
   std::optional<std::string_view> text;
   if (const Fault fault = read_raw(value, text)) return fault;
-  if (text) out->assign(*text);
+  if (text) out = *text;
   return {};
 }
 

@@ -51,7 +51,6 @@ class TransformFold final : public pipeline::Fold {
                     const proto::Reject& reject, pipeline::Outputs& outputs);
   void put_outcome(const events::PayloadRecord& payload, const PayloadPlace& place,
                    PayloadOutcome outcome, pipeline::Outputs& outputs);
-  void put(const proto::Event& event, pipeline::Outputs& outputs);
   void put(const proto::Reject& reject, pipeline::Outputs& outputs);
 
   const TransformSettings& settings_;
@@ -149,7 +148,11 @@ Result<std::string_view> TransformFold::inflate(const events::PayloadRecord& pay
 
 void TransformFold::put_decoded(const events::PayloadRecord& payload, const PayloadPlace& place,
                                 const DecodedPayload& decoded, pipeline::Outputs& outputs) {
-  for (const proto::Event& event : decoded.events) put(event, outputs);
+  for (const events::EventView& event : decoded.events) {
+    encoded_.clear();
+    events::encode_event(event, encoded_);
+    outputs.add(kEvents, encoded_);
+  }
   for (const proto::Reject& reject : decoded.rejects) put(reject, outputs);
   probe_.accepted.add();
   probe_.events.add(decoded.accepted);
@@ -171,12 +174,8 @@ void TransformFold::put_rejected(const events::PayloadRecord& payload, const Pay
 void TransformFold::put_outcome(const events::PayloadRecord& payload, const PayloadPlace& place,
                                 PayloadOutcome outcome, pipeline::Outputs& outputs) {
   outcome.body_bytes = payload.body.size();
-  put(payload_event(payload.header, place, outcome), outputs);
-}
-
-void TransformFold::put(const proto::Event& event, pipeline::Outputs& outputs) {
   encoded_.clear();
-  events::encode_event(event, encoded_);
+  encode_payload_event(payload.header, place, outcome, encoded_);
   outputs.add(kEvents, encoded_);
 }
 
