@@ -196,10 +196,15 @@ Result<void> LakeStage::Fold::turn() {
 Result<void> LakeStage::Fold::take_frame(const log::Frame& frame) {
   PartitionProgress& progress = progress_.at(frame.partition);
   log::Offset offset = frame.base_offset;
+  const std::uint64_t rows_before = rows_->rows();
+  const std::uint64_t bytes_before = pending_.input_bytes;
   for (const std::string_view record : frame.records) {
     if (offset >= progress.next_offset) FS_TRY(take_record(frame, offset, record));
     ++offset;
   }
+  // Once a frame: an atomic counter costs as much as a column.
+  probe_.event_records.add(rows_->rows() - rows_before);
+  probe_.input_bytes.add(pending_.input_bytes - bytes_before);
   progress.next_offset = std::max(progress.next_offset, frame.end_offset());
   if (rows_->rows() >= settings_.file_rows_max || rows_->bytes() >= settings_.file_bytes_max) {
     FS_TRY(write_files());
@@ -214,7 +219,6 @@ Result<void> LakeStage::Fold::take_record(const log::Frame& frame, log::Offset o
     probe_.ticks.add();
     return {};
   }
-  probe_.input_bytes.add(record.size());
   pending_.input_bytes += record.size();
   if (pending_.records_since < 0) pending_.records_since = clock_.monotonic();
   if (kind != events::RecordKind::Event) {
@@ -243,7 +247,6 @@ Result<void> LakeStage::Fold::take_event(log::Partition partition) {
     probe_.payload_records.add();
     return {};
   }
-  probe_.event_records.add();
   if (pending_.oldest_received < 0 || event_.received_us < pending_.oldest_received) {
     pending_.oldest_received = event_.received_us;
   }

@@ -57,8 +57,8 @@ struct LakeSettings {
 class LakeStage {
  public:
   // `log`, `files`, `clock`, `registry` and `duckdb` must outlive it.  Makes the table if there is
-  // none.  `files` must be the machine's own, for DuckDB writes Delta's checkpoints to it.  The topic
-  // need not exist yet.
+  // none.  `files` must be the machine's own, for DuckDB writes Delta's checkpoints to it.  The
+  // topic need not exist yet.
   static Result<std::unique_ptr<LakeStage>> open(LakeSettings settings, const DuckDb& duckdb,
                                                  log::Log& log, io::FileSystem& files,
                                                  const Clock& clock, telemetry::Registry& registry);

@@ -88,6 +88,10 @@ void NumberColumn::append_value(std::int64_t value, std::string& out) const {
 
 void NumberColumn::append_booleans(std::string& out) const {
   constexpr std::size_t kBits = 8;
+  if (values_.empty()) {
+    out.append((present_.count() + kBits - 1) / kBits, first_ == 0 ? '\0' : '\xFF');
+    return;
+  }
   for (std::size_t i = 0; i < values_.size(); i += kBits) {
     unsigned byte = 0;
     for (std::size_t bit = 0; bit < kBits && i + bit < values_.size(); ++bit)
@@ -100,8 +104,22 @@ void NumberColumn::encode(std::uint64_t rows, EncodedColumn& out) const {
   out.clear();
   out.stats.nulls = rows - present_.count();
   present_.append_levels(rows, out.data);
-  if (values_.empty()) return;
+  if (present_.count() == 0) return;
   if (type_ == ParquetType::Boolean) return append_booleans(out.data);
+  if (values_.empty()) return encode_constant(out);
+  encode_integers(out);
+}
+
+void NumberColumn::encode_constant(EncodedColumn& out) const {
+  if (type_ != ParquetType::Double) out.stats.lowest = out.stats.highest = first_;
+  append_value(first_, out.dictionary);
+  out.dictionary_values = 1;
+  out.has_dictionary = true;
+  append_zero_indices(present_.count(), out.data);
+}
+
+// Doubles, too, of which only the bits are looked at.
+void NumberColumn::encode_integers(EncodedColumn& out) const {
   const auto [lowest, highest] = std::ranges::minmax(values_);
   if (type_ != ParquetType::Double) {
     out.stats.lowest = lowest;

@@ -48,6 +48,11 @@ class NumberColumn {
   // `row` is above that of every call before.  A Boolean is 0 or 1, a Double the bits of one.
   void add(std::uint64_t row, std::int64_t value) {
     present_.mark(row);
+    if (values_.empty()) {
+      if (present_.count() == 1) first_ = value;
+      if (value == first_) return;
+      values_.assign(present_.count() - 1, first_);
+    }
     values_.push_back(value);
   }
   void clear();
@@ -59,10 +64,13 @@ class NumberColumn {
  private:
   void append_value(std::int64_t value, std::string& out) const;
   void append_booleans(std::string& out) const;
+  void encode_constant(EncodedColumn& out) const;
+  void encode_integers(EncodedColumn& out) const;
 
   ParquetType type_;
   PresentRows present_;
-  std::vector<std::int64_t> values_;
+  std::int64_t first_ = 0;
+  std::vector<std::int64_t> values_;  // empty as long as all of them are equal to the first
 };
 
 // Keeps each different value once, as long as values come again; else all one after the other.

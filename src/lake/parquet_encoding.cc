@@ -8,7 +8,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "bitmaps and numbers are written as is");
 
-constexpr std::size_t kGroup = 8;        // values that are packed together
+constexpr std::size_t kGroup = 8;  // values that are packed together
+constexpr std::size_t kWordBits = 64;
 constexpr std::size_t kRepeatsMin = 16;  // below it a run costs more than it saves
 
 // Types of Thrift's compact protocol.
@@ -68,12 +69,23 @@ bool is_one_value(const std::uint32_t* group) {
 
 }  // namespace
 
+void PresentRows::set_bit(std::uint64_t row) {
+  const std::size_t word = row / kWordBits;
+  if (words_.empty()) {  // until now there was no gap
+    words_.assign(count_ / kWordBits, ~std::uint64_t{0});
+    words_.push_back((std::uint64_t{1} << (count_ % kWordBits)) - 1);
+  }
+  if (word >= words_.size()) words_.resize(word + 1);
+  words_[word] |= std::uint64_t{1} << (row % kWordBits);
+}
+
 void PresentRows::append_levels(std::uint64_t rows, std::string& out) const {
   const std::size_t size_at = out.size();
   append_plain(std::uint32_t{0}, out);
   const std::size_t begin = out.size();
-  if (count_ == 0 || count_ == rows) {
-    append_run(count_ == 0 ? 0 : 1, rows, 1, out);
+  if (words_.empty()) {
+    if (count_ > 0) append_run(1, count_, 1, out);
+    if (rows > count_) append_run(0, rows - count_, 1, out);
   } else {
     const std::uint64_t groups = (rows + kGroup - 1) / kGroup;
     append_varint(groups << 1 | 1, out);
@@ -107,6 +119,11 @@ void append_indices(std::span<const std::uint32_t> indices, int bits, std::strin
     }
   }
   append_packed(indices.subspan(packed), bits, out);
+}
+
+void append_zero_indices(std::size_t count, std::string& out) {
+  out.push_back(1);
+  append_run(0, count, 1, out);
 }
 
 void ThriftWriter::varint(std::uint64_t value) { append_varint(value, out_); }

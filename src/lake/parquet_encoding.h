@@ -16,10 +16,9 @@ namespace flagstream::lake {
 // Which rows of a column have a value.
 class PresentRows {
  public:
+  // `row` is above that of every call before.
   void mark(std::uint64_t row) {
-    const std::size_t word = row / kWordBits;
-    if (word >= words_.size()) words_.resize(word + 1);
-    words_[word] |= std::uint64_t{1} << (row % kWordBits);
+    if (row != count_ || !words_.empty()) set_bit(row);
     ++count_;
   }
   void clear() {
@@ -31,8 +30,10 @@ class PresentRows {
   void append_levels(std::uint64_t rows, std::string& out) const;
 
  private:
-  static constexpr std::size_t kWordBits = 64;
-  std::vector<std::uint64_t> words_;  // up to the last row with a value
+  void set_bit(std::uint64_t row);
+
+  // A bit for each row, up to the last one with a value.  Empty: the first count_ rows have one.
+  std::vector<std::uint64_t> words_;
   std::uint64_t count_ = 0;
 };
 
@@ -41,6 +42,8 @@ int index_bits(std::uint64_t distinct);
 
 // The values of a page with dictionary: the width in bits, then the hybrid.
 void append_indices(std::span<const std::uint32_t> indices, int bits, std::string& out);
+// The same where all of them are 0.
+void append_zero_indices(std::size_t count, std::string& out);
 
 // Little-endian, as PLAIN wants it.
 template <class T>
