@@ -77,6 +77,14 @@ std::uint64_t Bucketing::bits_by(const IndividualContext& individual) const {
 std::uint64_t bucket_limit(double share) {
   std::uint64_t low = 0;
   std::uint64_t high = kBucketEnd;
+  // Doubles this large are 128 apart: the limit is not far from where exact numbers had it.
+  if (share > 0 && share < 1) {
+    constexpr std::uint64_t kFar = 1 << 12;
+    const auto near = static_cast<std::uint64_t>(share * kScale);
+    if (near > kFar && static_cast<double>(near - kFar) / kScale < share) low = near - kFar;
+    if (near + kFar < high && static_cast<double>(near + kFar) / kScale >= share)
+      high = near + kFar;
+  }
   while (low < high) {
     const std::uint64_t middle = low + (high - low) / 2;
     if (static_cast<double>(middle) / kScale < share) {
