@@ -147,7 +147,6 @@ class WireReader {
 };
 
 bool read_source(WireReader in, EventView& event) {
-  if (in.depth() < 0) return false;
   std::uint32_t tag = 0;
   while (!in.is_at_end()) {
     if (!in.read_tag(tag)) return false;
@@ -174,7 +173,6 @@ bool read_source(WireReader in, EventView& event) {
 }
 
 bool read_context(WireReader in, ContextKeyView& context) {
-  if (in.depth() < 0) return false;
   std::uint32_t tag = 0;
   while (!in.is_at_end()) {
     if (!in.read_tag(tag)) return false;
