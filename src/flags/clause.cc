@@ -239,7 +239,7 @@ bool Clause::matches_value(const Node& value) const {
   return false;
 }
 
-Match Clause::match(const Context& context) const {
+Match Clause::match_any(const Context& context) const {
   if (!attribute.is_valid()) return Match::Error;
   if (tests_kind) {
     return negated(std::ranges::any_of(context.individuals(), [this](const auto& each) {

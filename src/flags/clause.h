@@ -65,9 +65,18 @@ struct Clause {
   std::vector<std::size_t> segments;  // of SegmentMatch: indexes, filled in by the evaluator
 
   // Anything but SegmentMatch.  Does not allocate, except what RE2 needs.
-  Match match(const Context& context) const;
+  Match match(const Context& context) const {
+    // What nearly every rule asks, without a call: whether a text is one of some values.
+    const auto* equal = std::get_if<EqualValues>(&values);
+    if (equal == nullptr || tests_kind || !attribute.is_valid()) return match_any(context);
+    const IndividualContext* individual = context.find(context_kind);
+    const Node* value = individual == nullptr ? nullptr : individual->lookup(attribute);
+    if (value == nullptr || value->type != NodeType::String) return match_any(context);
+    return negated(equal->strings.contains(value->text));
+  }
 
  private:
+  Match match_any(const Context& context) const;
   bool matches_value(const Node& value) const;
   Match negated(bool is_match) const { return is_match != is_negated ? Match::Yes : Match::No; }
 };

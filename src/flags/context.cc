@@ -1,6 +1,7 @@
 #include "flags/context.h"
 
 #include <algorithm>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -189,21 +190,20 @@ class ContextReader {
   Context& context_;
 };
 
-const Node* IndividualContext::lookup(const AttributeReference& reference) const {
-  const auto& components = reference.components();
-  if (components.empty()) return nullptr;
-  const Node* value = nullptr;
-  const auto tag = static_cast<std::uint32_t>(components[0].hash);
-  for (std::size_t i = tags.size(); i-- > 0;) {
-    if (tags[i] == tag && is_same(attributes[i].name, components[0].name)) {
-      value = attributes[i].value;
-      break;
-    }
+// The member of `value` that the components behind the first one name.
+const Node* IndividualContext::descend(const AttributeReference& reference, const Node* value) {
+  for (const auto& component : std::span(reference.components()).subspan(1)) {
+    if (value == nullptr) return nullptr;
+    value = flags::find(*value, component.name);
   }
-  for (std::size_t i = 1; i < components.size() && value != nullptr; ++i) {
-    value = flags::find(*value, components[i].name);
+  return value;
+}
+
+const IndividualContext* Context::find_other(const Name& kind) const {
+  for (const IndividualContext& each : individuals_) {
+    if (each.kind == kind) return &each;
   }
-  return value == nullptr || value->type == NodeType::Null ? nullptr : value;
+  return nullptr;
 }
 
 Result<Context> Context::from(const Node& node) {

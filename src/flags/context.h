@@ -32,7 +32,22 @@ struct IndividualContext {
   std::vector<std::uint32_t> tags;
 
   // Null: the context has no such attribute, or its value is null.  No array is descended into.
-  const Node* lookup(const AttributeReference& reference) const;
+  const Node* lookup(const AttributeReference& reference) const {
+    const auto& components = reference.components();
+    if (components.empty()) return nullptr;
+    const auto& [name, hash] = components.front();
+    const auto tag = static_cast<std::uint32_t>(hash);
+    for (std::size_t i = tags.size(); i-- > 0;) {
+      if (tags[i] != tag || !is_same(attributes[i].name, name)) continue;
+      const Node* value = attributes[i].value;
+      if (components.size() > 1) value = descend(reference, value);
+      return value == nullptr || value->type == NodeType::Null ? nullptr : value;
+    }
+    return nullptr;
+  }
+
+ private:
+  static const Node* descend(const AttributeReference& reference, const Node* value);
 };
 
 // A context of one or several kinds, from a context's or a legacy user's JSON.  Immutable;
@@ -52,10 +67,7 @@ class Context {
   bool is_multi() const { return individuals_.size() > 1; }
   // Null: there is none of that kind.
   const IndividualContext* find(const Name& kind) const {
-    for (const IndividualContext& each : individuals_) {
-      if (each.kind == kind) return &each;
-    }
-    return nullptr;
+    return kind.is_user ? user() : find_other(kind);
   }
   // The member of kind user, or null.
   const IndividualContext* user() const {
@@ -68,14 +80,12 @@ class Context {
  private:
   friend class ContextReader;
   Context() = default;
+  const IndividualContext* find_other(const Name& kind) const;
 
   std::unique_ptr<Document> document_;  // null if it belongs to somebody else
   std::vector<IndividualContext> individuals_;
   std::vector<Node> made_;  // values that are not in the document; never grows when pointed into
   int user_ = -1;           // index in individuals_
 };
-
-// The kind that is meant where none is named.
-inline constexpr std::string_view kUserKind = "user";
 
 }  // namespace flagstream::flags

@@ -1,10 +1,13 @@
 #include "flags/document.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
 
 #include <fmt/format.h>
+
+#include "flags/key_set.h"
 
 namespace flagstream::flags {
 namespace {
@@ -86,7 +89,11 @@ class DocumentReader {
       : document_(document),
         begin_(document.source_.data()),
         p_(begin_),
-        end_(begin_ + document.source_.size()) {}
+        end_(begin_ + document.source_.size()) {
+    // Nearly right for the documents that come most: one flag, one context.
+    document_.nodes_.reserve(std::min(document.source_.size() / kBytesANode + 1, kNodesAtFirst));
+    open_.reserve(kDepthAtFirst);
+  }
 
   Result<void> read() {
     skip_blanks();
@@ -102,6 +109,10 @@ class DocumentReader {
   }
 
  private:
+  static constexpr std::size_t kBytesANode = 8;
+  static constexpr std::size_t kNodesAtFirst = 256;
+  static constexpr std::size_t kDepthAtFirst = 16;
+
   std::unexpected<Error> failed() const {
     return fail(ErrorKind::InvalidArgument,
                 fmt::format("not JSON: {} expected at byte {}", expected_, p_ - begin_));
@@ -291,7 +302,7 @@ class DocumentReader {
 const Node* find(const Node& object, std::string_view name) {
   const Node* found = nullptr;
   for (const Member member : Members(object)) {
-    if (member.name == name) found = &member.value;
+    if (is_same(member.name, name)) found = &member.value;
   }
   return found;
 }

@@ -29,10 +29,14 @@ Evaluation malformed() { return Evaluation::failed(EvaluationError::MalformedFla
 
 // The functions below complete, in place, an answer whose reason is set already.
 
+// What is rare stays out of line, so that the usual way needs few registers and no stack: a
+// processor hides the time of a hash behind the evaluation that follows only as far as it can look
+// ahead.
+[[gnu::noinline, gnu::cold]] void serve_malformed(Evaluation& answer) { answer = malformed(); }
+
 void serve(const Flag& flag, std::int64_t index, Evaluation& answer) {
   if (index < 0 || static_cast<std::size_t>(index) >= flag.variations.size()) {
-    answer = malformed();
-    return;
+    return serve_malformed(answer);
   }
   answer.value = flag.variations[static_cast<std::size_t>(index)];
   answer.variation = static_cast<std::uint32_t>(index);
@@ -48,9 +52,9 @@ void serve_outcome(const Flag& flag, const Outcome& outcome, const Context& cont
   if (const auto* fixed = std::get_if<std::int64_t>(&outcome)) {
     index = *fixed;
   } else if (const auto* rollout = std::get_if<Rollout>(&outcome)) {
-    const auto choice = rollout->choose(context);
-    if (choice) index = choice->variation;
-    answer.reason.is_in_experiment = choice && choice->is_in_experiment;
+    const Rollout::Choice choice = rollout->choose(context);
+    index = choice.variation;
+    answer.reason.is_in_experiment = choice.is_in_experiment;
   }
   answer.is_experiment = is_tracked || answer.reason.is_in_experiment;
   serve(flag, index, answer);
@@ -70,8 +74,8 @@ class Run {
 
   Evaluation evaluate(const Flag& flag) {
     Evaluation evaluation = evaluate_inside(flag, nullptr);
-    if (is_aborted_) evaluation = malformed();
-    evaluation.reason.big_segments = big_segments_;
+    if (is_aborted_) serve_malformed(evaluation);
+    if (big_segments_) evaluation.reason.big_segments = big_segments_;
     return evaluation;
   }
 
@@ -120,7 +124,7 @@ class Run {
   }
 
   // Null: all hold.
-  const Prerequisite* first_failed(const Flag& flag, const Frame* outer) {
+  [[gnu::noinline]] const Prerequisite* first_failed(const Flag& flag, const Frame* outer) {
     const Frame here = inside(&flag, outer);
     for (const Prerequisite& each : flag.prerequisites) {
       if (each.flag == nullptr) return &each;
@@ -152,7 +156,7 @@ class Run {
     return Match::Yes;
   }
 
-  Match match_segments(const Clause& clause, const Frame* outer) {
+  [[gnu::noinline]] Match match_segments(const Clause& clause, const Frame* outer) {
     for (const std::size_t index : clause.segments) {
       const Match match = match_segment(segments_[index], outer);
       if (match == Match::Error) return match;

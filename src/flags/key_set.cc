@@ -26,13 +26,7 @@ KeySet::KeySet(std::vector<std::string_view> keys) {
   }
 }
 
-bool KeySet::contains(std::string_view key) const {
-  if (tags_.empty()) {
-    for (const std::string_view each : slots_) {
-      if (is_same(each, key)) return true;
-    }
-    return false;
-  }
+bool KeySet::contains_hashed(std::string_view key) const {
   const std::uint64_t hash = hash_of(key);
   const std::size_t mask = slots_.size() - 1;
   for (std::size_t at = hash & mask; slots_[at].data() != nullptr; at = (at + 1) & mask) {

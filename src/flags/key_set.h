@@ -60,13 +60,17 @@ inline bool is_same(std::string_view a, std::string_view b) {
   return size == 0 || a[0] == b[0];
 }
 
+// The kind that is meant where none is named.
+inline constexpr std::string_view kUserKind = "user";
+
 // A text that is compared often.  Does not own its characters.
 struct Name {
   std::uint64_t hash = 0;
   std::string_view text;
+  bool is_user = false;  // the text is kUserKind
 
   Name() = default;
-  explicit Name(std::string_view t) : hash(hash_of(t)), text(t) {}
+  explicit Name(std::string_view t) : hash(hash_of(t)), text(t), is_user(t == kUserKind) {}
   bool operator==(const Name& other) const {
     return hash == other.hash && is_same(text, other.text);
   }
@@ -79,9 +83,17 @@ class KeySet {
   explicit KeySet(std::vector<std::string_view> keys);
 
   bool is_empty() const { return slots_.empty(); }
-  bool contains(std::string_view key) const;
+  bool contains(std::string_view key) const {
+    if (!tags_.empty()) return contains_hashed(key);
+    for (const std::string_view each : slots_) {
+      if (is_same(each, key)) return true;
+    }
+    return false;
+  }
 
  private:
+  bool contains_hashed(std::string_view key) const;
+
   static constexpr std::size_t kScannedMax = 8;  // so few are compared one by one
 
   std::vector<std::string_view> slots_;  // open addressing: an empty slot has no data()

@@ -63,23 +63,28 @@ Bucketing::Bucketing(const Options& options)
       by_(options.by, mode_of(options.context_kind)),
       hash_(prefix_of(options)) {}
 
-Bucket Bucketing::bucket(const Context& context) const {
-  const IndividualContext* individual = context.find(kind_);
-  if (individual == nullptr) return {.bits = 0, .has_context = false};
-  if (is_by_key_) return {.bits = hash_.first_60_bits(individual->key)};
-  const Node* value = individual->lookup(by_);
-  if (value == nullptr) return {};
-  if (value->type == NodeType::String) return {.bits = hash_.first_60_bits(value->text)};
+std::uint64_t Bucketing::bits_by(const IndividualContext& individual) const {
+  const Node* value = individual.lookup(by_);
+  if (value == nullptr) return 0;
+  if (value->type == NodeType::String) return hash_.first_60_bits(value->text);
   const bool is_whole = value->type == NodeType::Number && std::isfinite(value->number) &&
                         value->number == std::trunc(value->number);
-  if (!is_whole) return {};
+  if (!is_whole) return 0;
   DigitBuffer buffer;
-  return {.bits = hash_.first_60_bits(whole_digits(value->number, buffer))};
+  return hash_.first_60_bits(whole_digits(value->number, buffer));
 }
 
 std::uint64_t bucket_limit(double share) {
   std::uint64_t low = 0;
   std::uint64_t high = kBucketEnd;
+  // Doubles this large are 128 apart: the limit is not far from where exact numbers had it.
+  if (share > 0 && share < 1) {
+    constexpr std::uint64_t kFar = 1 << 12;
+    const auto near = static_cast<std::uint64_t>(share * kScale);
+    if (near > kFar && static_cast<double>(near - kFar) / kScale < share) low = near - kFar;
+    if (near + kFar < high && static_cast<double>(near + kFar) / kScale >= share)
+      high = near + kFar;
+  }
   while (low < high) {
     const std::uint64_t middle = low + (high - low) / 2;
     if (static_cast<double>(middle) / kScale < share) {
@@ -89,18 +94,6 @@ std::uint64_t bucket_limit(double share) {
     }
   }
   return low;
-}
-
-std::optional<Rollout::Choice> Rollout::choose(const Context& context) const {
-  if (entries.empty() || !bucketing.is_valid()) return std::nullopt;
-  const Bucket bucket = bucketing.bucket(context);
-  // Counted without a branch: no processor can foresee where a hash falls.  The last entry gets the
-  // rest where the shares are less than everything.
-  std::size_t index = 0;
-  for (const Entry& entry : entries) index += bucket.bits >= entry.limit ? 1 : 0;
-  const Entry& chosen = entries[std::min(index, entries.size() - 1)];
-  return Choice{.variation = chosen.variation,
-                .is_in_experiment = is_experiment && bucket.has_context && !chosen.is_untracked};
 }
 
 Rollout read_rollout(const Node& node, std::string_view key, std::string_view salt) {

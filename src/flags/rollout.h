@@ -1,6 +1,7 @@
 // Rollouts: which variation a share of all contexts gets.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -37,9 +38,15 @@ class Bucketing {
   // The attribute's reference can be read; otherwise the flag is malformed.
   bool is_valid() const { return is_by_key_ || by_.is_valid(); }
   // An attribute that is absent or neither text nor a whole number gives bucket 0.
-  Bucket bucket(const Context& context) const;
+  Bucket bucket(const Context& context) const {
+    const IndividualContext* individual = context.find(kind_);
+    if (individual == nullptr) return {.bits = 0, .has_context = false};
+    return {.bits = is_by_key_ ? hash_.first_60_bits(individual->key) : bits_by(*individual)};
+  }
 
  private:
+  std::uint64_t bits_by(const IndividualContext& individual) const;
+
   Name kind_;
   bool is_by_key_;
   AttributeReference by_;
@@ -55,8 +62,9 @@ struct Rollout {
     std::int64_t variation = -1;
     bool is_untracked = false;
   };
+  // Small enough for two registers.
   struct Choice {
-    std::int64_t variation = -1;
+    std::int64_t variation = -1;  // negative: the flag is malformed
     bool is_in_experiment = false;
   };
 
@@ -64,8 +72,17 @@ struct Rollout {
   Bucketing bucketing;
   std::vector<Entry> entries;
 
-  // nullopt: the flag is malformed.
-  std::optional<Choice> choose(const Context& context) const;
+  Choice choose(const Context& context) const {
+    if (entries.empty() || !bucketing.is_valid()) return {};
+    const Bucket bucket = bucketing.bucket(context);
+    // Counted without a branch: no processor can foresee where a hash falls.  The last entry gets
+    // the rest where the shares are less than everything.
+    std::size_t index = 0;
+    for (const Entry& entry : entries) index += bucket.bits >= entry.limit ? 1 : 0;
+    const Entry& chosen = entries[std::min(index, entries.size() - 1)];
+    return {.variation = chosen.variation,
+            .is_in_experiment = is_experiment && bucket.has_context && !chosen.is_untracked};
+  }
 };
 
 // `node` is an object whose members have the types they should have; key and salt are the flag's.

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "flags/key_set.h"
+
 namespace flagstream::flags {
 namespace {
 
@@ -85,30 +87,44 @@ std::string_view article_and_name(NodeType type) {
   return "";
 }
 
-std::string problem_of(const Node& object, std::span<const Field> fields, const std::string& path);
+// Where a value stands.  As text it is wanted only where something is wrong.
+struct Place {
+  const Place* outer = nullptr;  // null: the item itself
+  std::string_view name;         // in an object
+  std::size_t index = 0;         // in an array, where it has no name
 
-std::string problem_inside(const Node& value, const Field& field, const std::string& path) {
-  if (field.type == Object) return problem_of(value, field.inside, path + ".");
+  std::string text() const {
+    const std::string around = outer == nullptr ? std::string() : outer->text();
+    if (name.empty()) return fmt::format("{}[{}]", around, index);
+    return around.empty() ? std::string(name) : fmt::format("{}.{}", around, name);
+  }
+};
+
+std::string problem_of(const Node& object, std::span<const Field> fields, const Place* outer);
+
+std::string problem_inside(const Node& value, const Field& field, const Place& place) {
+  if (field.type == Object) return problem_of(value, field.inside, &place);
   if (field.type != Array || field.element == Null) return {};
-  std::size_t index = 0;
+  Place inner{.outer = &place, .name = {}};
   for (const Node& each : Elements(value)) {
-    const std::string place = fmt::format("{}[{}]", path, index++);
     if (each.type != field.element)
-      return fmt::format("{} is not {}", place, article_and_name(field.element));
-    if (field.element != Object) continue;
-    if (std::string problem = problem_of(each, field.inside, place + "."); !problem.empty())
-      return problem;
+      return fmt::format("{} is not {}", inner.text(), article_and_name(field.element));
+    if (field.element == Object) {
+      std::string problem = problem_of(each, field.inside, &inner);
+      if (!problem.empty()) return problem;
+    }
+    ++inner.index;
   }
   return {};
 }
 
-std::string problem_of(const Node& object, std::span<const Field> fields, const std::string& path) {
+std::string problem_of(const Node& object, std::span<const Field> fields, const Place* outer) {
   for (const auto& [name, value] : Members(object)) {
     for (const Field& field : fields) {
-      if (field.name != name || value.type == Null) continue;
-      const std::string place = path + std::string(name);
+      if (!is_same(field.name, name) || value.type == Null) continue;
+      const Place place{.outer = outer, .name = name};
       if (value.type != field.type)
-        return fmt::format("{} is not {}", place, article_and_name(field.type));
+        return fmt::format("{} is not {}", place.text(), article_and_name(field.type));
       if (std::string problem = problem_inside(value, field, place); !problem.empty())
         return problem;
     }
@@ -118,7 +134,7 @@ std::string problem_of(const Node& object, std::span<const Field> fields, const 
 
 std::string problem_with(const Node& item, std::span<const Field> fields) {
   if (item.type != Object) return "it is not an object";
-  return problem_of(item, fields, "");
+  return problem_of(item, fields, nullptr);
 }
 
 }  // namespace

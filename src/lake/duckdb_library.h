@@ -35,18 +35,11 @@ inline constexpr const char* kDuckDbVersion = "v1.4.4";
   X(duckdb_destroy_data_chunk) \
   X(duckdb_data_chunk_get_size) \
   X(duckdb_data_chunk_get_vector) \
-  X(duckdb_create_data_chunk) \
-  X(duckdb_data_chunk_reset) \
-  X(duckdb_data_chunk_set_size) \
   X(duckdb_vector_get_data) \
   X(duckdb_vector_get_validity) \
-  X(duckdb_vector_size) \
-  X(duckdb_vector_ensure_validity_writable) \
-  X(duckdb_vector_assign_string_element_len) \
   X(duckdb_list_vector_get_child) \
   X(duckdb_struct_vector_get_child) \
   X(duckdb_array_vector_get_child) \
-  X(duckdb_create_logical_type) \
   X(duckdb_destroy_logical_type) \
   X(duckdb_get_type_id) \
   X(duckdb_decimal_scale) \
@@ -61,17 +54,6 @@ inline constexpr const char* kDuckDbVersion = "v1.4.4";
   X(duckdb_struct_type_child_count) \
   X(duckdb_struct_type_child_name) \
   X(duckdb_struct_type_child_type) \
-  X(duckdb_vector_reference_vector) \
-  X(duckdb_create_table_function) \
-  X(duckdb_destroy_table_function) \
-  X(duckdb_table_function_set_name) \
-  X(duckdb_table_function_set_extra_info) \
-  X(duckdb_table_function_set_bind) \
-  X(duckdb_table_function_set_init) \
-  X(duckdb_table_function_set_function) \
-  X(duckdb_register_table_function) \
-  X(duckdb_bind_add_result_column) \
-  X(duckdb_function_get_extra_info) \
   X(duckdb_extract_statements) \
   X(duckdb_extract_statements_error) \
   X(duckdb_destroy_extracted) \

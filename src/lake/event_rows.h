@@ -1,4 +1,5 @@
-// The `events` table: its columns, and rows of them gathered in memory and written as Parquet.
+// The `events` table: its columns, and rows of them gathered in memory, column by column, and
+// written as Parquet.
 //
 // The columns and what each means: docs/formats/lake.md.  Columns are only ever added, at the end.
 #pragma once
@@ -6,20 +7,21 @@
 #include <array>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/id.h"
 #include "events/event.h"
+#include "io/file_system.h"
 #include "lake/delta_state.h"
-#include "lake/duckdb_session.h"
 #include "lake/environment_labels.h"
+#include "lake/event_view.h"
+#include "lake/parquet_file.h"
 
 namespace flagstream::lake {
 
@@ -49,19 +51,19 @@ struct RowOrigin {
   const EnvironmentLabel* label = nullptr;  // null: not known
 };
 
-// Rows of one or more dates in memory, in DuckDB's own layout.  Not thread-safe.
+// Rows of one or more dates in memory.  Not thread-safe.
 class EventRows {
  public:
-  static Result<std::unique_ptr<EventRows>> open(Session& duckdb);
-  ~EventRows();
+  // `files` must outlive it.
+  explicit EventRows(io::FileSystem& files) : files_(files) {}
   EventRows(const EventRows&) = delete;
   EventRows& operator=(const EventRows&) = delete;
 
-  void add(const events::proto::Event& event, const RowOrigin& origin);
+  void add(const EventView& event, const RowOrigin& origin);
   void clear();
   std::uint64_t rows() const { return rows_; }
-  // Text bytes held, about.
-  std::uint64_t bytes() const { return bytes_; }
+  // Memory of the values held, about.
+  std::uint64_t bytes() const;
 
   // Writes one Parquet file for each date below `folder` (which has a folder for each of dates())
   // and forgets the rows.  Not synced; after an error this object must not be used again.
@@ -70,43 +72,43 @@ class EventRows {
   std::vector<std::int32_t> dates() const;
 
  private:
-  explicit EventRows(Session& duckdb) : duckdb_(duckdb), api_(duckdb.api()) {}
-  Result<void> register_function();
-  void hand_over(duckdb_data_chunk out);
-  void begin_chunk();
-  void finish_chunk();
-  Result<AddFile> write_date(const std::string& folder, std::int32_t day, bool is_only,
-                             MicrosUtc now);
-  Result<void> copy_date(const std::string& folder, std::int32_t day, bool is_only, AddFile& file);
+  using Column = std::variant<NumberColumn, TextColumn>;
+
+  // The rows of one date.
+  struct Day {
+    std::uint64_t rows = 0;
+    std::vector<Column> columns;  // as event_columns()
+
+    Day();
+    void clear();
+  };
+
+  Day& day_at(std::int32_t day);
+  Result<AddFile> write_day(const std::string& folder, std::int32_t day, const Day& rows,
+                            MicrosUtc now);
+  Result<void> write_file(const std::string& path, const Day& rows, AddFile& file);
 
   void text(std::size_t column, std::string_view value);
   void optional_text(std::size_t column, std::string_view value);
-  template <class T>
-  void number(std::size_t column, T value);
-  void null(std::size_t column);
-  void add_identity(const events::proto::Event& event, const RowOrigin& origin, std::int32_t day);
-  void add_label(const EnvironmentLabel* label);
-  void add_values(const events::proto::Event& event);
-  void add_metric_and_summary(const events::proto::Event& event);
-  void add_contexts(const events::proto::Event& event);
+  void number(std::size_t column, std::int64_t value);
+  void optional_number(std::size_t column, std::optional<std::int64_t> value);
+  void add_identity(const EventView& event, const RowOrigin& origin);
+  void add_label(const EnvironmentLabel& label);
+  void add_values(const EventView& event);
+  void add_metric_and_summary(const EventView& event);
+  void add_contexts(const EventView& event);
 
-  Session& duckdb_;
-  const DuckDb& api_;
-  // Of a DuckDB table function that yields the rows.  It cannot be taken back, so nobody else may
-  // know its name.
-  const std::string function_name_ = "rows_" + Id128::random().to_hex();
-  std::vector<duckdb_data_chunk> chunks_;  // full ones, the one being filled, and spare ones
-  std::size_t full_chunks_ = 0;
-  std::size_t handed_over_ = 0;
-  std::vector<duckdb_vector> vectors_;
-  std::vector<void*> data_;
-  std::vector<std::uint64_t*> validity_;
-  idx_t row_ = 0;  // in the chunk
-  idx_t chunk_rows_ = 0;
+  io::FileSystem& files_;
+  PageCompressor compressor_;
+  EncodedColumn encoded_;  // reused
+  std::map<std::int32_t, Day> days_;
+  std::optional<Day> spare_;  // an empty one, whose memory is used again
+  Day* current_ = nullptr;    // of the row being added
+  std::int32_t current_day_ = 0;
   std::uint64_t rows_ = 0;
-  std::uint64_t bytes_ = 0;
-  std::map<std::int32_t, std::uint64_t> rows_by_day_;
   std::string scratch_;
+  std::string source_log_;  // bytes of the id whose hex digits are in source_log_hex_
+  std::string source_log_hex_;
 };
 
 // "2026-11-24"

@@ -1,27 +1,35 @@
-// Statistics of a Parquet file, from DuckDB's COPY ... (RETURN_STATS), in the form of Delta's
-// `add.stats`.
+// Statistics of a Parquet file in the form of Delta's `add.stats`.
 #pragma once
 
 #include <cstdint>
 #include <string>
-#include <vector>
+#include <string_view>
 
-#include "base/error.h"
+#include "lake/event_rows.h"
+#include "lake/parquet_column.h"
 
 namespace flagstream::lake {
 
-struct FileStats {
-  std::uint64_t rows = 0;
-  std::int64_t size = 0;   // bytes
-  std::string delta_json;  // numRecords, minValues, maxValues, nullCount
+// numRecords, minValues, maxValues and nullCount of one file.
+class FileStats {
+ public:
+  explicit FileStats(std::uint64_t rows) : rows_(rows) {}
+
+  void add(const ColumnDefinition& column, const ColumnStats& stats);
+  std::string to_json() const;
+
+ private:
+  std::uint64_t rows_;
+  // Members of JSON objects, with commas between.
+  std::string lowest_, highest_, nulls_;
 };
 
-// `rows`: what the COPY returned (one row), each value as JSON text.
-Result<FileStats> read_file_stats(const std::vector<std::vector<std::string>>& rows);
+// Whether queries filter by this column; bounds of the rest would only make the log larger.
+bool has_bounds(std::string_view column);
 
-// "2026-11-24 17:17:38.123456+00" -> "2026-11-24T17:17:38.123Z"; rounded up to whole milliseconds
-// if asked, as a maximum must be.  Empty for any other text.
+// "2026-11-24T17:17:38.123Z"; rounded up to whole milliseconds if asked, as a maximum must be.
+// Empty for a time before 1970.
 enum class Rounding { Down, Up };
-std::string delta_timestamp(std::string_view text, Rounding rounding);
+std::string delta_timestamp(std::int64_t micros, Rounding rounding);
 
 }  // namespace flagstream::lake

@@ -40,7 +40,7 @@ struct LakeSettings {
       std::chrono::seconds(30);                 // from the first record after a commit
   std::uint64_t commit_bytes = 128ull << 20;    // of input
   std::uint64_t file_rows_max = 250'000;        // rows are in memory until their file is written
-  std::uint64_t file_bytes_max = 128ull << 20;  // text bytes of those rows
+  std::uint64_t file_bytes_max = 128ull << 20;  // memory of those rows
   std::int64_t checkpoint_commits = 100;
   // Files that no commit names are removed after so long, or after two commit intervals if that is
   // longer.
@@ -57,8 +57,8 @@ struct LakeSettings {
 class LakeStage {
  public:
   // `log`, `files`, `clock`, `registry` and `duckdb` must outlive it.  Makes the table if there is
-  // none.  `files` must be the machine's own, for DuckDB writes to it, too.  The topic need not
-  // exist yet.
+  // none.  `files` must be the machine's own, for DuckDB writes Delta's checkpoints to it.  The
+  // topic need not exist yet.
   static Result<std::unique_ptr<LakeStage>> open(LakeSettings settings, const DuckDb& duckdb,
                                                  log::Log& log, io::FileSystem& files,
                                                  const Clock& clock, telemetry::Registry& registry);

@@ -44,18 +44,18 @@ class SqlQueryTest : public testing::Test {
   void commit(const std::string& flag, const std::vector<std::int64_t>& counts) {
     DeltaTable to = table();
     std::filesystem::create_directories(settings_.folder + "/date=2026-11-25");
-    const auto rows = *EventRows::open(*session_);
+    EventRows rows(io::posix_file_system());
     for (const std::int64_t count : counts) {
-      events::proto::Event event;
-      event.set_kind(events::proto::SUMMARY);
-      event.set_received_us(kStart);
-      event.set_key(flag);
-      event.set_count(count);
-      rows->add(event, {});
+      EventView event;
+      event.kind = events::proto::SUMMARY;
+      event.received_us = kStart;
+      event.key = flag;
+      event.count = count;
+      rows.add(event, {});
     }
     Commit commit;
     commit.id = flag;
-    commit.files = *rows->write(settings_.folder, kStart);
+    commit.files = *rows.write(settings_.folder, kStart);
     ASSERT_EQ(*to.publish(commit), DeltaTable::Published::Yes);
   }
 
@@ -106,11 +106,11 @@ TEST_F(SqlQueryTest, OnlyFilesOfTheCurrentVersionAreRead) {
   commit("removed", {2});
   {
     DeltaTable of = table();  // a file that no version names
-    const auto rows = *EventRows::open(*session_);
-    events::proto::Event event;
-    event.set_received_us(kStart);
-    rows->add(event, {});
-    ASSERT_TRUE(rows->write(settings_.folder, kStart));
+    EventRows rows(io::posix_file_system());
+    EventView event;
+    event.received_us = kStart;
+    rows.add(event, {});
+    ASSERT_TRUE(rows.write(settings_.folder, kStart));
     std::string removed;
     for (const auto& [path, file] : of.state().files) {
       if (file.stats.find("removed") != std::string::npos) removed = path;
