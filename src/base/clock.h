@@ -36,13 +36,16 @@ class SystemClock final : public Clock {
 class FakeClock final : public Clock {
  public:
   explicit FakeClock(MicrosUtc start) : now_(start) {}
-  MicrosUtc now() const override { return now_.load(); }
+  MicrosUtc now() const override { return now_.load() + wrong_by_.load(); }
   std::int64_t monotonic() const override { return now_.load(); }
   void advance(std::int64_t micros) { now_ += micros; }
   void set(MicrosUtc to) { now_ = to; }
+  // Only the time of day is wrong by that much from now on.
+  void set_wrong(std::int64_t micros) { wrong_by_ = micros; }
 
  private:
   std::atomic<std::int64_t> now_;
+  std::atomic<std::int64_t> wrong_by_{0};
 };
 
 }  // namespace flagstream

@@ -276,6 +276,50 @@ TEST(TopicWriter, AFailedSyncEndsTheWriterAndLosesNothingThatWasAcknowledged) {
   EXPECT_EQ(write(*writer), "stored");
 }
 
+TEST(TopicWriter, AfterAFailedSyncItGoesOnInANewFileBehindWhatIsDurable) {
+  io::MemoryFileSystem disk;
+  FakeClock clock(1'700'000'000'000'000);
+  const TopicSettings settings{
+      .folder = kFolder, .segment_bytes = kSegmentBytes, .options = {.partitions = 1}};
+  auto writer = *TopicWriter::open(settings, disk, clock);
+  const auto write = [&](std::string_view record) {
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].batch.add({record});
+    writer->write(one);
+    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
+  };
+  EXPECT_EQ(write("first"), "stored");
+  disk.fail_next_sync = true;
+  EXPECT_EQ(write("lost"), "Indeterminate");
+  clock.advance(kMicrosPerSecond / 2);
+  EXPECT_EQ(write("early"), "Unavailable");
+  clock.advance(kMicrosPerSecond);
+  disk.fail_next_sync = true;  // the new file fails, too
+  EXPECT_EQ(write("still"), "Unavailable");
+  clock.advance(2 * kMicrosPerSecond);
+  EXPECT_EQ(write("second"), "stored");
+  EXPECT_FALSE(writer->is_poisoned());
+  const Start starts[] = {{.partition = 0, .offset = 0}};
+  const auto reader = *LocalReader::open(disk, kFolder, Id128{}, starts);
+  std::vector<std::string> found;
+  for (;;) {
+    const auto fetched = reader->next(1 << 20, std::chrono::milliseconds(0));
+    ASSERT_TRUE(fetched);
+    if (fetched->status == Fetched::Status::End) break;
+    ASSERT_EQ(fetched->status, Fetched::Status::Frames);
+    for (const Frame& frame : fetched->frames)
+      for (const std::string_view record : frame.records) found.emplace_back(record);
+  }
+  EXPECT_EQ(found, (std::vector<std::string>{"first", "second"}));
+  // And so it is found after a power loss.
+  writer.reset();
+  std::mt19937_64 random(1);
+  const auto after = disk.crash(random);
+  writer = *TopicWriter::open(settings, *after, clock);
+  EXPECT_EQ(writer->page().partitions[0].end, 2u);
+  EXPECT_EQ(writer->quarantined_bytes(), 0u);
+}
+
 TEST(TopicWriter, AFullDiskRefusesAndLaterGoesOn) {
   io::MemoryFileSystem disk;
   FakeClock clock(1'700'000'000'000'000);

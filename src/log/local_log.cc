@@ -33,8 +33,12 @@ struct AppenderProbe {
                                "Damaged bytes found when the topic was opened.", label(topic)}),
         queue_bytes(registry,
                     {"flagstream_log_queue_bytes", "Bytes that wait to be written.", label(topic)}),
-        poisoned(registry, {"flagstream_log_poisoned",
-                            "1 after an I/O error, until the process starts again.", label(topic)}),
+        poisoned(registry,
+                 {"flagstream_log_poisoned",
+                  "1 after an I/O error, until a new file could be begun.", label(topic)}),
+        below_reserve(registry, {"flagstream_log_below_reserve",
+                                 "1 while the disk is down to its reserve and appends are refused.",
+                                 label(topic)}),
         commit_seconds(registry, {"flagstream_log_commit_seconds", "Time of one write and sync.",
                                   label(topic)}) {}
 
@@ -49,6 +53,7 @@ struct AppenderProbe {
   telemetry::Gauge quarantined;
   telemetry::Gauge queue_bytes;
   telemetry::Gauge poisoned;
+  telemetry::Gauge below_reserve;
   telemetry::Histogram commit_seconds;
 };
 
@@ -167,11 +172,29 @@ class LocalAppender final : public Appender {
         probe_.failures.add();
       }
     }
-    if (writer_->is_poisoned() && probe_.poisoned.value() == 0) {
-      probe_.poisoned.set(1);
-      telemetry::error(
-          "the log's writer has failed and takes nothing more; start the process again",
-          {{"topic", topic_}});
+    tell_changes(pending);
+  }
+
+  // Once at each change, not for each of the appends that fail.
+  void tell_changes(const std::vector<TopicWriter::Pending>& pending) {
+    if (writer_->is_poisoned() != (probe_.poisoned.value() != 0)) {
+      probe_.poisoned.set(writer_->is_poisoned() ? 1 : 0);
+      if (!writer_->is_poisoned()) {
+        telemetry::info("the log's writer goes on in a new file", {{"topic", topic_}});
+      } else if (!pending.empty() && !pending.back().outcome) {
+        telemetry::error(
+            "the log's writer has failed and refuses everything until it can begin a new file",
+            {{"topic", topic_}, {"error", pending.back().outcome.error()}});
+      }
+    }
+    if (writer_->is_below_reserve() != (probe_.below_reserve.value() != 0)) {
+      probe_.below_reserve.set(writer_->is_below_reserve() ? 1 : 0);
+      if (writer_->is_below_reserve()) {
+        telemetry::error("the disk is down to its reserve (log.reserve): appends are refused",
+                         {{"topic", topic_}});
+      } else {
+        telemetry::info("the disk has room again: appends are taken", {{"topic", topic_}});
+      }
     }
   }
 
@@ -179,7 +202,13 @@ class LocalAppender final : public Appender {
     std::vector<TopicWriter::Pending> ticks = writer_->due_ticks();
     if (!ticks.empty()) write(ticks);
     const std::uint64_t before = writer_->expired_segments();
-    if (const auto done = writer_->expire(); !done)
+    const bool was_doubted = writer_->is_clock_doubted();
+    const auto done = writer_->expire();
+    if (writer_->is_clock_doubted() && !was_doubted) {
+      telemetry::warn("the clock has jumped ahead: nothing is deleted for its age for an hour",
+                      {{"topic", topic_}});
+    }
+    if (!done)
       telemetry::warn("retention cannot give up a file",
                       {{"topic", topic_}, {"error", done.error()}});
     probe_.expired.add(writer_->expired_segments() - before);

@@ -200,6 +200,44 @@ TEST_F(LocalLogTest, RetentionGivesUpWholeFilesAndReadersAreTold) {
   EXPECT_EQ(lines.size(), 40 - begin + 1);
 }
 
+TEST_F(LocalLogTest, AClockThatJumpsAheadTakesNothingUntilItHasStoodForAnHour) {
+  const auto options = TopicOptions{.partitions = 1, .retention = std::chrono::hours(24)};
+  const TopicSettings settings{
+      .folder = folder_ + "/t", .segment_bytes = kSegmentBytes, .options = options};
+  std::unique_ptr<TopicWriter> writer;
+  const auto write = [&] {
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].batch.add({std::string(3000, 'a')});
+    writer->write(one);
+    ASSERT_TRUE(one[0].outcome);
+  };
+  const auto start = [&] {
+    writer.reset();
+    writer = *TopicWriter::open(settings, io::posix_file_system(), clock_);
+  };
+  const auto expired = [&] {
+    EXPECT_TRUE(writer->expire());
+    return writer->expired_segments();
+  };
+  start();
+  for (int i = 0; i < 60; ++i) write();
+  EXPECT_EQ(expired(), 0u);
+  clock_.set_wrong(30 * kMicrosPerDay);
+  EXPECT_EQ(expired(), 0u) << "in the running process";
+  for (int i = 0; i < 20; ++i) write();
+  clock_.advance(kMicrosPerMinute);
+  EXPECT_EQ(expired(), 0u);
+  clock_.set_wrong(0);
+  EXPECT_EQ(expired(), 0u) << "it was only wrong for a while";
+  EXPECT_FALSE(writer->is_clock_doubted());
+  clock_.set_wrong(90 * kMicrosPerDay);
+  start();
+  EXPECT_EQ(expired(), 0u) << "from the start on";
+  EXPECT_TRUE(writer->is_clock_doubted());
+  clock_.advance(kMicrosPerHour + kMicrosPerSecond);
+  EXPECT_GT(expired(), 0u) << "it is no mistake after all";
+}
+
 TEST_F(LocalLogTest, PositionAtFindsTheFirstAppendAtOrAfterATime) {
   const auto to = appender();
   const MicrosUtc start = clock_.now();

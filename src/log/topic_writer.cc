@@ -16,6 +16,8 @@ constexpr std::size_t kSequenceDigits = 16;
 constexpr std::size_t kZeroBytes = 1 << 20;
 constexpr std::uint64_t kReserveOfDisk = 20;  // the reserve is at least one part in so many
 constexpr std::int64_t kReserveCheckMicros = kMicrosPerSecond;
+constexpr std::int64_t kHealPauseMicros = kMicrosPerSecond;
+constexpr std::int64_t kJumpMicros = kMicrosPerHour;  // of a clock that is not believed at once
 
 bool is_segment_name(std::string_view name) {
   return name.size() == kSequenceDigits + kSegmentSuffix.size() && name.ends_with(kSegmentSuffix) &&
@@ -85,6 +87,8 @@ Result<void> TopicWriter::recover() {
     last_time_ = std::max(last_time_, each.last_append);
   for (std::size_t p = 0; p < last_data_.size(); ++p)
     last_data_[p] = page_.partitions[p].last_append;
+  seen_time_ = last_time_ > 0 ? last_time_ : clock_.now();
+  seen_at_ = clock_.monotonic();
   // What follows a torn group is never overwritten: a rest of it could pass for part of a new one.
   if (needs_roll) FS_TRY(roll(0));
   for (std::size_t p = 0; p < page_.partitions.size(); ++p)
@@ -303,7 +307,20 @@ Result<void> TopicWriter::check_reserve() {
 
 void TopicWriter::poison() {
   page_.is_poisoned = true;
+  poisoned_at_ = clock_.monotonic();
   (void)publish();  // readers keep what is below the watermark either way
+}
+
+// What a failed sync has left of a file cannot be known, and asking again on the same descriptor
+// would only seem to succeed.  So the file ends at what was durable before, as a torn one does.
+bool TopicWriter::heal() {
+  const std::int64_t now = clock_.monotonic();
+  if (now - poisoned_at_ < kHealPauseMicros) return false;
+  poisoned_at_ = now;
+  if (!roll(0)) return false;
+  page_.is_poisoned = false;
+  if (!publish()) poison();
+  return !page_.is_poisoned;
 }
 
 void TopicWriter::write(std::span<Pending> group) {
@@ -311,7 +328,7 @@ void TopicWriter::write(std::span<Pending> group) {
     for (Pending& each : all) each.outcome = fail(error);
   };
   while (!group.empty()) {
-    if (page_.is_poisoned)
+    if (page_.is_poisoned && !heal())
       return refuse(group, Error(ErrorKind::Unavailable, "the log's writer has failed"));
     if (const auto room = check_reserve(); !room) return refuse(group, room.error());
     std::uint64_t bytes = 0;
@@ -401,16 +418,34 @@ std::vector<TopicWriter::Pending> TopicWriter::due_ticks() {
   return out;
 }
 
+// Compares the progress of the time of day with that of a clock that nobody sets.  After a start
+// the last append stands for the last look: a long pause is doubted, too, which only keeps files
+// longer.
+void TopicWriter::watch_clock() {
+  const MicrosUtc time = clock_.now();
+  const std::int64_t at = clock_.monotonic();
+  const std::int64_t jump = (time - seen_time_) - (at - seen_at_);
+  if (jump > kJumpMicros) {
+    doubted_until_ = at + kJumpMicros;
+    doubted_jump_ = jump;
+  } else if (doubted_until_ != 0 && (at >= doubted_until_ || jump <= kJumpMicros - doubted_jump_)) {
+    doubted_until_ = 0;
+  }
+  seen_time_ = time;
+  seen_at_ = at;
+}
+
 Result<void> TopicWriter::expire() {
+  watch_clock();
   const TopicOptions& options = settings_.options;
   const auto total_bytes = [&] {
     std::uint64_t total = 0;
     for (const Segment& each : segments_) total += each.file_bytes;
     return total;
   };
-  const MicrosUtc now = std::max(last_time_, clock_.now());
+  const MicrosUtc now = clock_.now();
   while (segments_.size() > 1) {
-    const bool is_old = options.retention.count() > 0 &&
+    const bool is_old = !is_clock_doubted() && options.retention.count() > 0 &&
                         segments_[1].header.created < now - options.retention.count();
     const bool is_too_much = options.retention_bytes > 0 && total_bytes() > options.retention_bytes;
     if (!is_old && !is_too_much) return {};

@@ -50,18 +50,23 @@ class TopicWriter {
     Result<Appended> outcome = fail(ErrorKind::Unavailable, "not written");
   };
   // Makes all of them durable, as one group where they fit into one file, and sets each outcome.
-  // Once an I/O error has been seen nothing is written any more.
+  // After an I/O error nothing is written to that file any more: everything is refused until, a
+  // second later at the earliest, a new file could be begun behind what is durable.
   void write(std::span<Pending> group);
   // Ticks for the partitions that are due one.
   std::vector<Pending> due_ticks();
-  // Gives up whole files that the retention window has left.
+  // Gives up whole files that the retention window has left.  A time of day that jumps ahead by
+  // more than an hour could take everything at once: the age of files counts again when that time
+  // has stood for an hour, or when the clock is back.
   Result<void> expire();
+  bool is_clock_doubted() const { return doubted_until_ != 0; }
   // Where the next ready file should be made (make_ready_file, on any thread); nullopt: there are
   // enough.
   std::optional<std::string> wanted_ready_file();
   void add_ready_file(std::string path);
 
   bool is_poisoned() const { return page_.is_poisoned; }
+  bool is_below_reserve() const { return is_below_reserve_; }
   const ControlPage& page() const { return page_; }
   std::uint64_t quarantined_bytes() const { return quarantined_bytes_; }
   std::uint64_t expired_segments() const { return expired_segments_; }
@@ -89,7 +94,10 @@ class TopicWriter {
   Result<void> publish();
   Result<void> check_reserve();
   Result<void> commit(std::span<Pending> group);
+  void watch_clock();
   void poison();
+  // True: a new file was begun, and the writer takes records again.
+  bool heal();
 
   TopicSettings settings_;
   io::FileSystem& files_;
@@ -105,6 +113,11 @@ class TopicWriter {
   std::vector<MicrosUtc> last_data_;  // per partition, for ticks
   std::int64_t reserve_checked_ = 0;
   bool is_below_reserve_ = false;
+  std::int64_t poisoned_at_ = 0;    // monotonic; or of the last attempt to go on
+  MicrosUtc seen_time_ = 0;         // of day, when expire() looked last
+  std::int64_t seen_at_ = 0;        // monotonic, then
+  std::int64_t doubted_until_ = 0;  // monotonic; 0: the time of day is believed
+  std::int64_t doubted_jump_ = 0;   // by which it was ahead
   std::uint64_t quarantined_bytes_ = 0;
   std::uint64_t expired_segments_ = 0;
 };

@@ -34,8 +34,18 @@ ErrorKind kind_of(int code) {
   }
 }
 
+// What is wrong with the file itself is told with its name.
+bool concerns_file(ErrorKind kind) {
+  return kind == ErrorKind::DataLoss || kind == ErrorKind::Unavailable ||
+         kind == ErrorKind::ResourceExhausted;
+}
+
 std::unexpected<Error> failure(sqlite3* database, int code) {
-  return fail(kind_of(code), database != nullptr ? sqlite3_errmsg(database) : sqlite3_errstr(code));
+  const ErrorKind kind = kind_of(code);
+  if (database == nullptr) return fail(kind, sqlite3_errstr(code));
+  Error error(kind, sqlite3_errmsg(database));
+  const char* file = concerns_file(kind) ? sqlite3_db_filename(database, "main") : nullptr;
+  return fail(file != nullptr && *file != '\0' ? std::move(error).in(file) : std::move(error));
 }
 
 int open_flags(Mode mode) {

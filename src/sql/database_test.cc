@@ -159,6 +159,7 @@ TEST_F(DatabaseTest, AFileThatIsNoDatabaseIsDataLoss) {
   auto database = Database::open(path_);
   ASSERT_FALSE(database);
   EXPECT_EQ(database.error().kind, ErrorKind::DataLoss);
+  EXPECT_NE(database.error().what.find(path_), std::string::npos) << database.error().what;
 }
 
 }  // namespace
