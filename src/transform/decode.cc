@@ -114,7 +114,10 @@ bool Decoder::State::read_whole(std::string_view body, bool is_careful) {
   if (parser.iterate(body.data(), body.size(), body.size() + simdjson::SIMDJSON_PADDING)
           .get(document))
     return false;
-  const Source source{.document = document, .arena = arena, .is_careful = is_careful};
+  const Source source{.document = document,
+                      .arena = arena,
+                      .is_careful = is_careful,
+                      .end = body.data() + body.size()};
   ondemand::object object;
   if (body.front() == '{') {
     if (document.get_object().get(object) || take(object, source, 0)) return false;
@@ -139,7 +142,8 @@ Fault Decoder::State::read_one(std::string_view text, std::uint32_t index) {
   ondemand::object object;
   if (document.get_object().get(object)) return kMalformed;
   const std::size_t first = events.size();
-  const Source source{.document = document, .arena = arena, .is_careful = true};
+  const Source source{
+      .document = document, .arena = arena, .is_careful = true, .end = text.data() + text.size()};
   if (const Fault fault = take(object, source, index)) return fault;
   if (is_at_end(document)) return {};
   events.resize(first);

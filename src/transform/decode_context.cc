@@ -74,6 +74,11 @@ Fault ContextReader::read_context_kind(ondemand::value& value) {
 Fault ContextReader::read_object(ondemand::value& value, std::string_view implied_kind) {
   if (is_null_token(value) || !replaces(Form::Inline)) return {};
   const char* const begin = token_of(value).data();
+  if (is_seen(begin, implied_kind)) {
+    context_json_ = {begin, seen_json_.size()};
+    contexts_ = seen_;
+    return {};
+  }
   ondemand::object object;
   if (value.get_object().get(object)) return RejectReason::InvalidContext;
   Candidate whole{.kind = implied_kind};
@@ -85,6 +90,21 @@ Fault ContextReader::read_object(ondemand::value& value, std::string_view implie
   }
   if (whole.kind.empty())
     whole.kind = "user";  // without a kind it is a user of the time before contexts
+  if (const Fault fault = add_all(whole)) return fault;
+  if (source_->is_careful) return {};
+  seen_json_ = context_json_;
+  seen_implied_kind_ = implied_kind;
+  seen_ = contexts_;
+  return {};
+}
+
+bool ContextReader::is_seen(const char* begin, std::string_view implied_kind) const {
+  if (source_->is_careful || seen_json_.empty() || implied_kind != seen_implied_kind_) return false;
+  if (static_cast<std::size_t>(source_->end - begin) < seen_json_.size()) return false;
+  return std::memcmp(begin, seen_json_.data(), seen_json_.size()) == 0;
+}
+
+Fault ContextReader::add_all(const Candidate& whole) {
   if (whole.kind != "multi") return add(whole);
   if (nested_.empty()) return RejectReason::InvalidContext;
   for (const Candidate& candidate : nested_) {

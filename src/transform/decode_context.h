@@ -16,12 +16,15 @@ struct Source {
   // Whether the kind of a fault matters; else any fault makes the caller read the event again, and
   // contexts are walked once instead of twice.
   bool is_careful = true;
+  const char* end = nullptr;  // of the body
 };
 
 // Finds contexts and context_json of a record from the members of one event.  An inline context
 // counts more than keys alone, whatever their order in the event.  Reused from event to event.
 class ContextReader {
  public:
+  // Forgets the payload before.
+  void begin_payload() { seen_json_ = {}; }
   // Forgets the event before.  `source` must outlive the reading of the event.
   void begin(const Source& source);
 
@@ -51,6 +54,8 @@ class ContextReader {
   // False: contexts of a stronger form are there already.
   bool replaces(Form form);
   Fault read_object(ondemand::value& value, std::string_view implied_kind);
+  bool is_seen(const char* begin, std::string_view implied_kind) const;
+  Fault add_all(const Candidate& whole);
   Fault read_text_and_members(ondemand::object& object, Candidate& whole);
   Fault read_members_and_text(ondemand::object& object, const char* begin, Candidate& whole);
   Fault read_members(ondemand::object& object, Candidate& whole);
@@ -65,6 +70,12 @@ class ContextReader {
   std::string_view context_json_;
   std::vector<events::ContextKeyView> contexts_;
   std::vector<Candidate> nested_;
+
+  // The last context that was read without a fault or care, with the kind implied for it: events of
+  // one user follow each other, and what has the same text is the same.
+  std::string_view seen_json_;
+  std::string_view seen_implied_kind_;
+  std::vector<events::ContextKeyView> seen_;
 };
 
 }  // namespace flagstream::transform

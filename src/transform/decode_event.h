@@ -20,7 +20,10 @@ using EventList = std::vector<events::EventView>;
 class EventReader {
  public:
   // Forgets what the payload before took of the bounds.
-  void begin_payload() { repeated_bytes_ = 0; }
+  void begin_payload() {
+    repeated_bytes_ = 0;
+    contexts_.begin_payload();
+  }
 
   // Whether a careful reader may see no fault where this one, who was not, has seen one.
   bool is_in_doubt() const { return contexts_.is_in_doubt(); }
