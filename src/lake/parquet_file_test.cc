@@ -84,6 +84,7 @@ const std::vector<std::pair<std::string, Spread>>& spreads() {
        }},
       {"many near",
        [](auto, auto& random) { return static_cast<std::int64_t>(random() % 60'000); }},
+      {"hundreds", [](auto, auto& random) { return static_cast<std::int64_t>(random() % 1'000); }},
       {"gaps at last",
        [](auto row, auto&) {
          return row > 200 && row % 3 == 0 ? std::nullopt : std::optional<std::int64_t>(row);
