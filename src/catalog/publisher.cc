@@ -146,7 +146,23 @@ Result<void> Publisher::read_from(log::Log& log, log::Offset start, log::Offset 
   return {};
 }
 
+bool Publisher::serves_somebody() const {
+  return std::ranges::any_of(published_, [](const auto& each) {
+    return std::ranges::any_of(each.second.items, [](const auto& item) {
+      return item.first.first == ItemKind::Environment && !item.second.deleted;
+    });
+  });
+}
+
 Result<Reconciled> Publisher::recover() {
+  FS_TRY(const auto projects, catalog_.projects());
+  if (projects.empty() && serves_somebody()) {
+    return fail(
+        ErrorKind::DataLoss,
+        "the catalog is empty, but the log's topic config holds environments that SDKs use; "
+        "restore catalog.db from a backup (an older one will do), or remove the folder "
+        "log/config, too, to begin anew");
+  }
   FS_TRY(const Reconciled reconciled, catalog_.reconcile(published_));
   FS_TRY(remember_gone());
   if (reconciled.environments_behind > 0 || reconciled.changes > 0) {

@@ -36,6 +36,8 @@ class Publisher {
                                                  const PublisherSettings& settings = {});
 
   // Brings the catalog above the log (Catalog::reconcile) and publishes every change that waits.
+  // DataLoss: an empty catalog beside environments that are served. Deleting them all would make
+  // every SDK give up for good, and is more likely a lost file than a wish.
   // Call it before anything edits the catalog; if it fails, nothing may be edited.
   Result<Reconciled> recover();
 
@@ -60,6 +62,7 @@ class Publisher {
         settings_(settings),
         probe_(registry) {}
 
+  bool serves_somebody() const;
   Result<void> read_topic(log::Log& log);
   Result<void> read_from(log::Log& log, log::Offset start, log::Offset end);
   Result<std::size_t> publish_changes();

@@ -177,7 +177,13 @@ TEST_F(ThroughLogTest, ARestoredBackupReachesTheGateway) {
   expect_gateway_equals_catalog();
 }
 
-TEST_F(ThroughLogTest, AnEmptyDatabaseClosesTheEnvironmentsOfTheLog) {
+TEST_F(ThroughLogTest, AnOlderDatabaseClosesTheEnvironmentsThatItDoesNotKnow) {
+  ASSERT_TRUE(catalog_->create_project({.key = "kept", .name = "Kept"}, actor_));
+  publish();
+  const auto kept = catalog_->environments(catalog_->project("kept")->id);
+  ASSERT_TRUE(kept);
+  const std::string backup = (folder_ / "backup.db").string();
+  ASSERT_TRUE(catalog_->database().exec("VACUUM INTO '" + backup + "'"));
   ASSERT_TRUE(catalog_->create_project({.key = "shop", .name = "Shop"}, actor_));
   publish();
   const auto environments = catalog_->environments(catalog_->project("shop")->id);
@@ -186,8 +192,12 @@ TEST_F(ThroughLogTest, AnEmptyDatabaseClosesTheEnvironmentsOfTheLog) {
   catalog_.reset();
   for (const char* suffix : {"", "-wal", "-shm"})
     fs::remove((folder_ / "catalog.db").string() + suffix);
+  fs::copy_file(backup, folder_ / "catalog.db");
   start_control();
   publish();
+  for (const Environment& each : *kept) {
+    EXPECT_EQ(environments_->find(CredentialKind::SdkKey, each.sdk_key), each.id);
+  }
   for (const Environment& each : *environments) {
     EXPECT_EQ(environments_->find(CredentialKind::SdkKey, each.sdk_key), std::nullopt);
   }
