@@ -159,7 +159,7 @@ Result<TableStatus> read_status(io::FileSystem& files, const std::string& folder
   return TableStatus{.version = state.version,
                      .committed_at = state.committed_at,
                      .marks = std::move(state.marks),
-                     .last_commit = newer.empty() ? last.last_commit : std::move(newer)};
+                     .last_commit = newer.empty() ? last.last_commit : newer};
 }
 
 Result<DeltaTable> DeltaTable::open(io::FileSystem& files, Session& duckdb, const Clock& clock,

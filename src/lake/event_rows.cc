@@ -200,6 +200,7 @@ void EventRows::add_contexts(const EventView& event) {
 
 std::vector<std::int32_t> EventRows::dates() const {
   std::vector<std::int32_t> days;
+  days.reserve(days_.size());
   for (const auto& [day, rows] : days_) days.push_back(day);
   return days;
 }

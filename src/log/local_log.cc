@@ -57,6 +57,8 @@ struct AppenderProbe {
   telemetry::Histogram commit_seconds;
 };
 
+constexpr auto kPoolRetry = std::chrono::seconds(5);
+
 // A queue and one committer thread before a TopicWriter.  While a sync runs the next group gathers
 // in the queue.
 class LocalAppender final : public Appender {
@@ -243,7 +245,11 @@ class LocalAppender final : public Appender {
         telemetry::warn("no segment file can be made ready",
                         {{"topic", topic_}, {"error", made.error()}});
       lock.lock();
-      if (made) ready_files_.push_back(path);
+      if (made) {
+        ready_files_.push_back(path);
+      } else {  // most likely the disk is full: do not fill it with attempts
+        changed_.wait_for(lock, kPoolRetry, [&] { return is_stopping_; });
+      }
       is_pool_file_wanted_.store(false);
     }
   }
