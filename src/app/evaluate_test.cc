@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace flagstream::app {
 namespace {
@@ -26,7 +27,7 @@ class Evaluate : public testing::Test {
     return evaluate_batch(data_file, in, out_, err_);
   }
 
-  std::string file_ = testing::TempDir() + "evaluate_test.json";
+  std::string file_ = testing::TempDir() + "evaluate_" + std::to_string(::getpid()) + ".json";
   std::ostringstream out_;
   std::ostringstream err_;
 };
