@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from harness import BINARY, Server, wait_until
+from harness import BINARY, Server, request, wait_until
 from sdk import Sdk
 
 FLAGS = ["new-checkout", "banner-text", "search-config", "dark-mode", "free-shipping"]
@@ -53,8 +53,7 @@ def contexts():
 def test_values_equal_those_of_flagstream_evaluate(server, tmp_path):
     sdk = Sdk(server, "streaming")
     sdk.expect("ready")
-    document = subprocess.run(["curl", "-sf", "-H", f"Authorization: {server.sdk_key}", server.url + "/sdk/latest-all"],
-                              capture_output=True, check=True).stdout
+    document = request("GET", server.url + "/sdk/latest-all", headers={"Authorization": server.sdk_key}).body
     data = json.loads(document)
     lines = [json.dumps({"flags": data["flags"], "segments": data["segments"], "flag": flag, "context": context})
              for flag in FLAGS for context in contexts()]
