@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "http/request_parser.h"
+#include "json/json.h"
 
 namespace flagstream::http {
 namespace {
@@ -35,19 +36,6 @@ Shape shape_of(ErrorKind kind) {
       return {500, "internal_error"};
   }
   return {500, "internal_error"};
-}
-
-void append_json_text(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
-    } else {
-      out += c;
-    }
-  }
 }
 
 }  // namespace
@@ -83,10 +71,9 @@ Response json_response(int status, std::string json) {
 
 Response error_response(const Error& error) {
   const Shape shape = shape_of(error.kind);
-  std::string json = fmt::format(R"({{"code":"{}","message":")", shape.code);
-  append_json_text(json, error.what);
-  json += "\"}";
-  Response response = json_response(shape.status, std::move(json));
+  Response response = json_response(
+      shape.status,
+      fmt::format(R"({{"code":"{}","message":{}}})", shape.code, json::quoted(error.what)));
   if (shape.status == 429 || shape.status == 503) response.headers.add("Retry-After", "1");
   return response;
 }

@@ -230,7 +230,7 @@ TEST(ErrorResponse, GivesCodeMessageAndRetryAfter) {
   const Response response = error_response(Error(ErrorKind::ResourceExhausted, "say \"no\"\n"));
   EXPECT_EQ(response.status, 429);
   EXPECT_EQ(response.headers.find("retry-after"), "1");
-  EXPECT_EQ(response.body, R"({"code":"rate_limited","message":"say \"no\"\u000a"})");
+  EXPECT_EQ(response.body, R"({"code":"rate_limited","message":"say \"no\"\n"})");
 }
 
 }  // namespace

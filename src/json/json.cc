@@ -117,8 +117,13 @@ std::string serialize(const Value& value) {
 void append_quoted(std::string& out, std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";
   out += '"';
-  for (const char c : text) {
-    switch (c) {
+  std::size_t copied = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte >= 0x20 && byte != '"' && byte != '\\') continue;
+    out.append(text, copied, i - copied);
+    copied = i + 1;
+    switch (byte) {
       case '"':
         out += "\\\"";
         break;
@@ -134,18 +139,13 @@ void append_quoted(std::string& out, std::string_view text) {
       case '\t':
         out += "\\t";
         break;
-      default: {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20) {
-          out += c;
-        } else {
-          out += "\\u00";
-          out += kHex[byte >> 4];
-          out += kHex[byte & 15];
-        }
-      }
+      default:
+        out += "\\u00";
+        out += kHex[byte >> 4];
+        out += kHex[byte & 15];
     }
   }
+  out.append(text, copied);
   out += '"';
 }
 

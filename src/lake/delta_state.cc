@@ -18,7 +18,7 @@ constexpr std::string_view kCheckpointSuffix = ".checkpoint.parquet";
 
 std::string quoted(std::string_view text) {
   std::string out;
-  append_json_string(text, out);
+  json::append_quoted(out, text);
   return out;
 }
 

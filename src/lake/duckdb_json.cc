@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "json/json.h"
+
 namespace flagstream::lake {
 namespace {
 
@@ -45,7 +47,7 @@ void append_integer(bool negative, Uint128 magnitude, std::string& out) {
   if (magnitude <= static_cast<Uint128>(kExactInDouble)) {
     out += text;
   } else {
-    append_json_string(text, out);
+    json::append_quoted(out, text);
   }
 }
 
@@ -60,7 +62,7 @@ void append_decimal(Int128 value, std::uint32_t scale, std::string& out) {
     if (text.size() <= scale) text.insert(0, scale + 1 - text.size(), '0');
     text.insert(text.size() - scale, ".");
   }
-  append_json_string((value < 0 ? "-" : "") + text, out);
+  json::append_quoted(out, (value < 0 ? "-" : "") + text);
 }
 
 template <class T>
@@ -68,7 +70,7 @@ void append_floating(T value, std::string& out) {
   if (std::isfinite(value)) {
     fmt::format_to(std::back_inserter(out), "{}", value);
   } else {
-    append_json_string(fmt::format("{}", value), out);
+    json::append_quoted(out, fmt::format("{}", value));
   }
 }
 
@@ -90,11 +92,11 @@ std::string time_text(std::int64_t micros) {
 void append_timestamp(std::int64_t micros, std::string_view zone, std::string& out) {
   // DuckDB's infinities are the two ends of the range.
   if (micros == INT64_MAX || micros == -INT64_MAX)
-    return append_json_string(micros > 0 ? "infinity" : "-infinity", out);
+    return json::append_quoted(out, micros > 0 ? "infinity" : "-infinity");
   constexpr std::int64_t kMicrosPerDay = 86'400 * kMicrosPerSecond;
   const std::int64_t days = micros / kMicrosPerDay - (micros % kMicrosPerDay < 0 ? 1 : 0);
-  append_json_string(
-      fmt::format("{}T{}{}", date_text(days), time_text(micros - days * kMicrosPerDay), zone), out);
+  json::append_quoted(
+      out, fmt::format("{}T{}{}", date_text(days), time_text(micros - days * kMicrosPerDay), zone));
 }
 
 std::string uuid_text(const duckdb_hugeint& value) {
@@ -114,7 +116,7 @@ class Writer {
       out_ += "null";
     } else if (!scalar(vector, type, row) && !time(vector, type, row) &&
                !nested(vector, type, row)) {
-      append_json_string("(cast this column to VARCHAR)", out_);
+      json::append_quoted(out_, "(cast this column to VARCHAR)");
     }
   }
 
@@ -126,7 +128,7 @@ class Writer {
         out_ += element<bool>(data, row) ? "true" : "false";
         return true;
       case DUCKDB_TYPE_VARCHAR:
-        append_json_string(text_of(element<duckdb_string_t>(data, row)), out_);
+        json::append_quoted(out_, text_of(element<duckdb_string_t>(data, row)));
         return true;
       case DUCKDB_TYPE_FLOAT:
         append_floating(element<float>(data, row), out_);
@@ -163,7 +165,7 @@ class Writer {
                        duckdb_.duckdb_decimal_scale(type), out_);
         return true;
       case DUCKDB_TYPE_UUID:
-        append_json_string(uuid_text(element<duckdb_hugeint>(data, row)), out_);
+        json::append_quoted(out_, uuid_text(element<duckdb_hugeint>(data, row)));
         return true;
       case DUCKDB_TYPE_BLOB:
         blob(text_of(element<duckdb_string_t>(data, row)));
@@ -183,10 +185,10 @@ class Writer {
     void* data = duckdb_.duckdb_vector_get_data(vector);
     switch (duckdb_.duckdb_get_type_id(type)) {
       case DUCKDB_TYPE_DATE:
-        append_json_string(date_text(element<std::int32_t>(data, row)), out_);
+        json::append_quoted(out_, date_text(element<std::int32_t>(data, row)));
         return true;
       case DUCKDB_TYPE_TIME:
-        append_json_string(time_text(element<std::int64_t>(data, row)), out_);
+        json::append_quoted(out_, time_text(element<std::int64_t>(data, row)));
         return true;
       case DUCKDB_TYPE_TIMESTAMP:
         append_timestamp(element<std::int64_t>(data, row), "", out_);
@@ -205,9 +207,8 @@ class Writer {
         return true;
       case DUCKDB_TYPE_INTERVAL: {
         const auto& span = element<duckdb_interval>(data, row);
-        append_json_string(
-            fmt::format("{} months {} days {} microseconds", span.months, span.days, span.micros),
-            out_);
+        json::append_quoted(out_, fmt::format("{} months {} days {} microseconds", span.months,
+                                              span.days, span.micros));
         return true;
       }
       default:
@@ -276,7 +277,7 @@ class Writer {
         break;
     }
     char* text = duckdb_.duckdb_enum_dictionary_value(type, index);
-    append_json_string(text, out_);
+    json::append_quoted(out_, text);
     duckdb_.duckdb_free(text);
   }
 
@@ -295,7 +296,7 @@ class Writer {
       const LogicalType child(duckdb_, duckdb_.duckdb_struct_type_child_type(type, i));
       char* name = duckdb_.duckdb_struct_type_child_name(type, i);
       if (i > 0) out_ += ',';
-      append_json_string(name, out_);
+      json::append_quoted(out_, name);
       duckdb_.duckdb_free(name);
       out_ += ':';
       value(duckdb_.duckdb_struct_vector_get_child(vector, i), child.get(), row);
@@ -318,7 +319,7 @@ class Writer {
       if (key.starts_with('"')) {
         out_ += key;
       } else {
-        append_json_string(key, out_);
+        json::append_quoted(out_, key);
       }
       out_ += ':';
       value(duckdb_.duckdb_struct_vector_get_child(pairs, 1), value_type.get(), i);
@@ -411,27 +412,6 @@ void JsonColumns::append_value(duckdb_data_chunk chunk, std::size_t column, idx_
                                std::string& out) const {
   Writer(duckdb_, out)
       .value(duckdb_.duckdb_data_chunk_get_vector(chunk, column), types_[column].get(), row);
-}
-
-void append_json_string(std::string_view text, std::string& out) {
-  out += '"';
-  std::size_t copied = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    out.append(text, copied, i - copied);
-    copied = i + 1;
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += static_cast<char>(c);
-    } else if (c == '\n') {
-      out += "\\n";
-    } else {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
-    }
-  }
-  out.append(text, copied);
-  out += '"';
 }
 
 }  // namespace flagstream::lake

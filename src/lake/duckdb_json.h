@@ -47,8 +47,4 @@ class JsonColumns {
   std::vector<LogicalType> types_;
 };
 
-// Appends `text` as a JSON string.  Bytes that are not UTF-8 are the caller's fault and pass
-// unchanged.
-void append_json_string(std::string_view text, std::string& out);
-
 }  // namespace flagstream::lake

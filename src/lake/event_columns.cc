@@ -85,7 +85,7 @@ std::string missing_column(std::string_view schema) {
 
 std::string event_table_metadata(const std::string& id, std::int64_t created_ms) {
   std::string schema;
-  append_json_string(event_table_schema(), schema);
+  json::append_quoted(schema, event_table_schema());
   return fmt::format(
       R"({{"id":"{}","name":"events","format":{{"provider":"parquet","options":{{}}}},)"
       R"("schemaString":{},"partitionColumns":["date"],)"

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/id.h"
+#include "json/json.h"
 #include "lake/delta_table.h"
 #include "lake/duckdb_json.h"
 #include "lake/event_column.h"
@@ -100,7 +101,7 @@ void EventRows::optional_number(std::size_t column, std::optional<std::int64_t> 
   if (value) number(column, *value);
 }
 
-void EventRows::add(const EventView& event, const RowOrigin& origin) {
+void EventRows::add(const events::EventView& event, const RowOrigin& origin) {
   const std::int32_t day = day_of(event.received_us);
   if (current_ == nullptr || day != current_day_) {
     current_ = &day_at(day);
@@ -115,22 +116,22 @@ void EventRows::add(const EventView& event, const RowOrigin& origin) {
   ++rows_;
 }
 
-void EventRows::add_identity(const EventView& event, const RowOrigin& origin) {
+void EventRows::add_identity(const events::EventView& event, const RowOrigin& origin) {
   number(kReceivedAt, event.received_us);
   number(kTime, event.time_us);
   number(kEnvironmentId, static_cast<std::int64_t>(event.environment_id));
   text(kKind, kind_text(event.kind));
   number(kGeneration, static_cast<std::int64_t>(origin.generation));
   number(kPartition, static_cast<std::int32_t>(origin.partition));
-  if (event.source_log != source_log_) {
-    source_log_ = event.source_log;
+  if (event.source.log_id != source_log_) {
+    source_log_ = event.source.log_id;
     const auto log_id = Id128::from_bytes(source_log_);
     source_log_hex_ = log_id ? log_id->to_hex() : std::string();
   }
   text(kSourceLog, source_log_hex_);
-  number(kSourceOffset, static_cast<std::int64_t>(event.source_offset));
-  number(kSourceIndex, static_cast<std::int32_t>(event.source_index));
-  number(kSourcePart, static_cast<std::int32_t>(event.source_part));
+  number(kSourceOffset, static_cast<std::int64_t>(event.source.offset));
+  number(kSourceIndex, static_cast<std::int32_t>(event.source.index));
+  number(kSourcePart, static_cast<std::int32_t>(event.source.part));
 }
 
 void EventRows::add_label(const EnvironmentLabel& label) {
@@ -139,7 +140,7 @@ void EventRows::add_label(const EnvironmentLabel& label) {
   optional_text(kEnvironmentKey, label.environment_key);
 }
 
-void EventRows::add_values(const EventView& event) {
+void EventRows::add_values(const events::EventView& event) {
   optional_text(kKey, event.key);
   optional_number(kVariation, event.variation);
   optional_number(kVersion, event.version);
@@ -159,7 +160,7 @@ void EventRows::add_values(const EventView& event) {
   optional_text(kRaw, event.raw_json);
 }
 
-void EventRows::add_metric_and_summary(const EventView& event) {
+void EventRows::add_metric_and_summary(const events::EventView& event) {
   if (event.metric_micros) {
     number(kMetricMicros, *event.metric_micros);
     const double value = static_cast<double>(*event.metric_micros) / kMicros;
@@ -174,14 +175,14 @@ void EventRows::add_metric_and_summary(const EventView& event) {
   if (event.kind == events::proto::DIAGNOSTIC) number(kDroppedEvents, event.dropped_events);
 }
 
-void EventRows::add_contexts(const EventView& event) {
+void EventRows::add_contexts(const events::EventView& event) {
   if (!event.contexts.empty()) {
     scratch_ = "{";
-    for (const ContextKeyView& context : event.contexts) {
+    for (const events::ContextKeyView& context : event.contexts) {
       if (scratch_.size() > 1) scratch_ += ',';
-      append_json_string(context.kind, scratch_);
+      json::append_quoted(scratch_, context.kind);
       scratch_ += ':';
-      append_json_string(context.key, scratch_);
+      json::append_quoted(scratch_, context.key);
     }
     scratch_ += '}';
     text(kContexts, scratch_);
@@ -191,7 +192,7 @@ void EventRows::add_contexts(const EventView& event) {
     scratch_ = "[";
     for (const std::string_view kind : event.context_kinds) {
       if (scratch_.size() > 1) scratch_ += ',';
-      append_json_string(kind, scratch_);
+      json::append_quoted(scratch_, kind);
     }
     scratch_ += ']';
     text(kContextKinds, scratch_);

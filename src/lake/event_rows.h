@@ -16,11 +16,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "events/event.h"
+#include "events/event_view.h"
 #include "io/file_system.h"
 #include "lake/delta_state.h"
 #include "lake/environment_labels.h"
-#include "lake/event_view.h"
 #include "lake/parquet_file.h"
 
 namespace flagstream::lake {
@@ -59,7 +58,7 @@ class EventRows {
   EventRows(const EventRows&) = delete;
   EventRows& operator=(const EventRows&) = delete;
 
-  void add(const EventView& event, const RowOrigin& origin);
+  void add(const events::EventView& event, const RowOrigin& origin);
   void clear();
   std::uint64_t rows() const { return rows_; }
   // Memory of the values held, about.
@@ -92,11 +91,11 @@ class EventRows {
   void optional_text(std::size_t column, std::string_view value);
   void number(std::size_t column, std::int64_t value);
   void optional_number(std::size_t column, std::optional<std::int64_t> value);
-  void add_identity(const EventView& event, const RowOrigin& origin);
+  void add_identity(const events::EventView& event, const RowOrigin& origin);
   void add_label(const EnvironmentLabel& label);
-  void add_values(const EventView& event);
-  void add_metric_and_summary(const EventView& event);
-  void add_contexts(const EventView& event);
+  void add_values(const events::EventView& event);
+  void add_metric_and_summary(const events::EventView& event);
+  void add_contexts(const events::EventView& event);
 
   io::FileSystem& files_;
   PageCompressor compressor_;

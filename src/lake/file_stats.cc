@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "json/json.h"
 #include "lake/duckdb_json.h"
 
 namespace flagstream::lake {
@@ -22,18 +23,18 @@ constexpr std::array<std::string_view, 9> kBounded = {
 std::string bound_of(const ColumnDefinition& column, std::optional<std::int64_t> number,
                      const std::optional<std::string>& text, Rounding rounding) {
   std::string out;
-  if (text && text->size() <= kTextBytesMax) append_json_string(*text, out);
+  if (text && text->size() <= kTextBytesMax) json::append_quoted(out, *text);
   if (!number) return out;
   if (column.delta_type != "timestamp") return std::to_string(*number);
   if (const std::string time = delta_timestamp(*number, rounding); !time.empty())
-    append_json_string(time, out);
+    json::append_quoted(out, time);
   return out;
 }
 
 void add_member(std::string_view name, std::string_view value, std::string& out) {
   if (value.empty()) return;
   if (!out.empty()) out += ',';
-  append_json_string(name, out);
+  json::append_quoted(out, name);
   out += ':';
   out += value;
 }

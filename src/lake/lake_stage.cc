@@ -13,7 +13,6 @@
 #include "lake/duckdb_session.h"
 #include "lake/environment_labels.h"
 #include "lake/event_rows.h"
-#include "lake/event_view.h"
 #include "lake/lake_marks.h"
 #include "telemetry/tell.h"
 
@@ -64,7 +63,7 @@ class LakeStage::Fold {
   Result<void> mark_start();
   Result<void> take_frame(const log::Frame& frame);
   Result<void> take_record(const log::Frame& frame, log::Offset offset, std::string_view record);
-  Result<void> take_event(log::Partition partition);
+  Result<void> take_event(log::Partition partition, const events::EventView& event);
   Result<void> take_gap(const log::Fetched& fetched);
   Result<void> write_files();
   Result<void> make_date_folders();
@@ -93,7 +92,7 @@ class LakeStage::Fold {
   Pending pending_;
   std::int64_t committed_since_ = 0;  // monotonic
   std::set<std::int32_t> dates_made_;
-  EventView event_;  // reused; views are into the frame being read
+  events::EventViewReader event_reader_;
 };
 
 Result<void> LakeStage::Fold::open() {
@@ -225,34 +224,34 @@ Result<void> LakeStage::Fold::take_record(const log::Frame& frame, log::Offset o
     probe_.unknown_records.add();
     return {};
   }
-  auto viewed = view_event(record, event_);
-  if (!viewed && viewed.error().kind == ErrorKind::InvalidArgument) return viewed;
-  if (!viewed || event_.source_log.size() != sizeof(Id128)) {
+  const auto event = event_reader_.read(record);
+  if (!event && event.error().kind == ErrorKind::InvalidArgument) return fail(event.error());
+  if (!event || (*event)->source.log_id.size() != sizeof(Id128)) {
     probe_.damaged_records.add();
     telemetry::error("lake passes over a record that is no event",
                      {{"partition", frame.partition}, {"offset", offset}});
     return {};
   }
-  return take_event(frame.partition);
+  return take_event(frame.partition, **event);
 }
 
-Result<void> LakeStage::Fold::take_event(log::Partition partition) {
+Result<void> LakeStage::Fold::take_event(log::Partition partition, const events::EventView& event) {
   const events::SourcePosition at{
-      .offset = event_.source_offset, .index = event_.source_index, .part = event_.source_part};
-  if (!progress_.at(partition).take(*Id128::from_bytes(event_.source_log), at)) {
+      .offset = event.source.offset, .index = event.source.index, .part = event.source.part};
+  if (!progress_.at(partition).take(*Id128::from_bytes(event.source.log_id), at)) {
     probe_.repeated.add();
     return {};
   }
-  if (event_.kind == events::proto::PAYLOAD) {  // accounts for a payload; no event
+  if (event.kind == events::proto::PAYLOAD) {  // accounts for a payload; no event
     probe_.payload_records.add();
     return {};
   }
-  if (pending_.oldest_received < 0 || event_.received_us < pending_.oldest_received) {
-    pending_.oldest_received = event_.received_us;
+  if (pending_.oldest_received < 0 || event.received_us < pending_.oldest_received) {
+    pending_.oldest_received = event.received_us;
   }
-  rows_->add(event_, {.partition = partition,
-                      .generation = settings_.generation,
-                      .label = labels_.find(event_.environment_id)});
+  rows_->add(event, {.partition = partition,
+                     .generation = settings_.generation,
+                     .label = labels_.find(event.environment_id)});
   return {};
 }
 

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "json/json.h"
 #include "lake/duckdb_json.h"
 #include "lake/duckdb_session.h"
 
@@ -22,7 +23,7 @@ using Random = std::mt19937_64;
 
 std::string json_text(std::string_view value) {
   std::string out;
-  append_json_string(value, out);
+  json::append_quoted(out, value);
   return out;
 }
 

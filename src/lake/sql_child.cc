@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "io/file_system.h"
+#include "json/json.h"
 #include "lake/delta_table.h"
 #include "lake/duckdb_json.h"
 #include "lake/duckdb_session.h"
@@ -263,7 +264,7 @@ Result<std::string> result_json(Session& session, const SqlSettings& settings,
   for (std::size_t column = 0; column < columns.count(); ++column) {
     if (column > 0) out += ',';
     out += R"({"name":)";
-    append_json_string(columns.name(column), out);
+    json::append_quoted(out, columns.name(column));
     out += fmt::format(R"(,"type":"{}"}})", columns.type_name(column));
   }
   out += R"(],"rows":[)";

@@ -46,7 +46,7 @@ class SqlQueryTest : public testing::Test {
     std::filesystem::create_directories(settings_.folder + "/date=2026-11-25");
     EventRows rows(io::posix_file_system());
     for (const std::int64_t count : counts) {
-      EventView event;
+      events::EventView event;
       event.kind = events::proto::SUMMARY;
       event.received_us = kStart;
       event.key = flag;
@@ -107,7 +107,7 @@ TEST_F(SqlQueryTest, OnlyFilesOfTheCurrentVersionAreRead) {
   {
     DeltaTable of = table();  // a file that no version names
     EventRows rows(io::posix_file_system());
-    EventView event;
+    events::EventView event;
     event.received_us = kStart;
     rows.add(event, {});
     ASSERT_TRUE(rows.write(settings_.folder, kStart));

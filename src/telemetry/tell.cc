@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "json/json.h"
 
 namespace flagstream::telemetry {
 namespace {
@@ -31,38 +32,9 @@ std::string_view name_of(Level level) {
   return "";
 }
 
-void append_json_string(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20)
-          fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
-        else
-          out += c;
-    }
-  }
-  out += '"';
-}
-
 void append_value(std::string& out, const Field::Value& value) {
   if (const auto* text = std::get_if<std::string_view>(&value))
-    append_json_string(out, *text);
+    json::append_quoted(out, *text);
   else if (const auto* i = std::get_if<std::int64_t>(&value))
     fmt::format_to(std::back_inserter(out), "{}", *i);
   else if (const auto* u = std::get_if<std::uint64_t>(&value))
@@ -87,14 +59,14 @@ std::string format_line(Level level, std::string_view message,
   std::string out = "\"level\":\"";
   out += name_of(level);
   out += "\",\"msg\":";
-  append_json_string(out, message);
+  json::append_quoted(out, message);
   if (!role_name().empty()) {
     out += ",\"role\":";
-    append_json_string(out, role_name());
+    json::append_quoted(out, role_name());
   }
   for (const Field& field : fields) {
     out += ',';
-    append_json_string(out, field.name);
+    json::append_quoted(out, field.name);
     out += ':';
     append_value(out, field.value);
   }
