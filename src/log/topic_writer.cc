@@ -221,10 +221,8 @@ Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std
       const std::string_view parts[] = {
           std::string_view(zeros).substr(0, std::min<std::uint64_t>(zeros.size(), bytes - at))};
       FS_TRY(file->write_at(at, parts));
-      // In one piece it would hold up every append that syncs meanwhile.
-      FS_TRY(file->sync());
     }
-    return {};
+    return file->sync();
   };
   auto written = write();
   if (!written) (void)files.remove(path);
