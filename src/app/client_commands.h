@@ -10,15 +10,10 @@
 #include <string_view>
 #include <vector>
 
+#include "app/exit_status.h"
 #include "base/error.h"
 
 namespace flagstream::app {
-
-inline constexpr int kExitDone = 0;
-inline constexpr int kExitFailed = 1;
-inline constexpr int kExitUsage = 2;
-inline constexpr int kExitNotFound = 3;
-inline constexpr int kExitConflict = 4;
 
 inline constexpr std::string_view kDefaultServer = "http://127.0.0.1:8080";
 

@@ -9,6 +9,7 @@
 #include "app/config_import.h"
 #include "app/data_folder.h"
 #include "app/evaluate.h"
+#include "app/exit_status.h"
 #include "app/log_cat.h"
 #include "app/serve.h"
 #include "app/sql_command.h"
@@ -20,8 +21,6 @@ extern char** environ;
 
 namespace flagstream::app {
 namespace {
-
-constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
 
 // What several subcommands share.
 struct Common {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "app/data_folder.h"
+#include "app/exit_status.h"
 #include "app/roles.h"
 #include "app/supervisor.h"
 #include "base/clock.h"
@@ -24,7 +25,6 @@
 namespace flagstream::app {
 namespace {
 
-constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
 // Longer than a role takes to stop: its patience with open requests, and a checkpoint.
 constexpr std::int64_t kPatienceWithLeftOvers = 15 * kMicrosPerSecond;
 

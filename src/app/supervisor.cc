@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/exit_status.h"
 #include "telemetry/tell.h"
 
 namespace flagstream::app {
@@ -23,8 +24,6 @@ constexpr std::int64_t kDelayLeast = 100 * kMicrosPerMilli;
 constexpr std::int64_t kDelayMost = 10 * kMicrosPerSecond;
 constexpr std::int64_t kHealthyDelays = 10;
 constexpr std::int64_t kStopPatience = 10 * kMicrosPerSecond;
-constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
-
 [[noreturn]] void become(const ChildCommand& command, int ready_fd, int parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(1);  // the supervisor died before the line above

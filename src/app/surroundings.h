@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "app/data_folder.h"
+#include "app/exit_status.h"
 #include "app/role_status.h"
 #include "app/serve.h"
 #include "base/clock.h"
@@ -18,7 +19,6 @@
 
 namespace flagstream::app {
 
-inline constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
 // What a listener gives requests that run when it is asked to stop.
 inline constexpr std::chrono::milliseconds kPatience{5'000};
 
