@@ -5,26 +5,23 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <string>
 
 namespace flagstream::delivery {
 
-using Bytes = std::shared_ptr<const std::string>;
-
 // Thread-safe.  Holds what was made for as long as its source lives, up to `kept_max`; then it
 // begins anew.
-template <class Source>
+template <class Source, class Made>
 class MadeOnce {
  public:
   explicit MadeOnce(std::size_t kept_max) : kept_max_(kept_max) {}
 
   // Runs `make` without a lock that anybody else needs: only those who want the same wait for it.
+  // `make(*source)` gives a shared pointer.
   template <class Make>
-  Bytes get(const std::shared_ptr<const Source>& source, Make make) {
+  std::shared_ptr<const Made> get(const std::shared_ptr<const Source>& source, Make make) {
     const std::shared_ptr<Entry> entry = entry_of(source);
-    std::call_once(entry->once,
-                   [&] { entry->bytes = std::make_shared<const std::string>(make(*source)); });
-    return entry->bytes;
+    std::call_once(entry->once, [&] { entry->made = make(*source); });
+    return entry->made;
   }
 
   std::size_t size() const {
@@ -36,7 +33,7 @@ class MadeOnce {
   struct Entry {
     std::weak_ptr<const Source> source;  // another may come to stand at its address
     std::once_flag once;
-    Bytes bytes;
+    std::shared_ptr<const Made> made;
   };
 
   std::shared_ptr<Entry> entry_of(const std::shared_ptr<const Source>& source) {

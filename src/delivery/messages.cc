@@ -38,21 +38,36 @@ std::string change_message(const environment::FlagChange& change) {
   return "event: patch\ndata: {\"path\":" + path + ",\"data\":" + *change.item.json + "}\n\n";
 }
 
+namespace {
+
+// Makes with `text_of` what MadeOnce keeps.
+template <class Source>
+auto bytes_by(std::string (*text_of)(const Source&)) {
+  return [text_of](const Source& source) {
+    return std::make_shared<const std::string>(text_of(source));
+  };
+}
+
+std::string gzip_document(const environment::FlagSet& flags) {
+  return http::deflate_gzip(*flags.all_json);
+}
+
+}  // namespace
+
 Bytes Messages::put(const std::shared_ptr<const environment::FlagSet>& flags) {
-  return puts_.get(flags, put_message);
+  return puts_.get(flags, bytes_by(put_message));
 }
 
 Bytes Messages::change(const std::shared_ptr<const environment::FlagChange>& change) {
-  return changes_.get(change, change_message);
+  return changes_.get(change, bytes_by(change_message));
 }
 
 Bytes Messages::flags_only(const std::shared_ptr<const environment::FlagSet>& flags) {
-  return flags_only_.get(flags, flags_document);
+  return flags_only_.get(flags, bytes_by(flags_document));
 }
 
 Bytes Messages::gzip(const std::shared_ptr<const environment::FlagSet>& flags) {
-  return gzips_.get(
-      flags, [](const environment::FlagSet& set) { return http::deflate_gzip(*set.all_json); });
+  return gzips_.get(flags, bytes_by(gzip_document));
 }
 
 }  // namespace flagstream::delivery

@@ -10,6 +10,8 @@
 
 namespace flagstream::delivery {
 
+using Bytes = std::shared_ptr<const std::string>;
+
 std::string put_message(const environment::FlagSet& flags);
 // {"KEY":FLAG,...}
 std::string flags_document(const environment::FlagSet& flags);
@@ -29,10 +31,10 @@ class Messages {
   static constexpr std::size_t kEnvironmentsKept = 10'000;
   static constexpr std::size_t kChangesKept = 256;
 
-  MadeOnce<environment::FlagSet> puts_{kEnvironmentsKept};
-  MadeOnce<environment::FlagSet> flags_only_{kEnvironmentsKept};
-  MadeOnce<environment::FlagSet> gzips_{kEnvironmentsKept};
-  MadeOnce<environment::FlagChange> changes_{kChangesKept};
+  MadeOnce<environment::FlagSet, std::string> puts_{kEnvironmentsKept};
+  MadeOnce<environment::FlagSet, std::string> flags_only_{kEnvironmentsKept};
+  MadeOnce<environment::FlagSet, std::string> gzips_{kEnvironmentsKept};
+  MadeOnce<environment::FlagChange, std::string> changes_{kChangesKept};
 };
 
 }  // namespace flagstream::delivery

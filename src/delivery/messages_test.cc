@@ -56,7 +56,7 @@ TEST(Messages, TheCompressedPollIsTheWholeSet) {
 }
 
 TEST(MadeOnce, IsMadeOnceByWhoeverComesFirst) {
-  MadeOnce<FlagSet> made(10);
+  MadeOnce<FlagSet, std::string> made(10);
   const auto flags = flags_with("{}");
   std::atomic<int> calls{0};
   std::vector<std::thread> threads;
@@ -64,7 +64,7 @@ TEST(MadeOnce, IsMadeOnceByWhoeverComesFirst) {
     threads.emplace_back([&] {
       made.get(flags, [&](const FlagSet&) {
         ++calls;
-        return std::string("x");
+        return std::make_shared<const std::string>("x");
       });
     });
   }
@@ -73,20 +73,20 @@ TEST(MadeOnce, IsMadeOnceByWhoeverComesFirst) {
 }
 
 TEST(MadeOnce, MakingHoldsUpNobodyElse) {
-  MadeOnce<FlagSet> made(10);
+  MadeOnce<FlagSet, std::string> made(10);
   const auto slow = flags_with("slow");
   const auto quick = flags_with("quick");
-  const auto json = [](const FlagSet& each) { return *each.all_json; };
+  const auto json = [](const FlagSet& each) { return each.all_json; };
   const Bytes bytes = made.get(slow, [&](const FlagSet& each) {
     EXPECT_EQ(*made.get(quick, json), "quick");  // would deadlock under one lock
-    return *each.all_json;
+    return each.all_json;
   });
   EXPECT_EQ(*bytes, "slow");
 }
 
 TEST(MadeOnce, WhatWasMadeGoesWithItsSource) {
-  MadeOnce<FlagSet> made(3);
-  const auto json = [](const FlagSet& each) { return *each.all_json; };
+  MadeOnce<FlagSet, std::string> made(3);
+  const auto json = [](const FlagSet& each) { return each.all_json; };
   std::weak_ptr<const std::string> first;
   {
     const auto gone = flags_with("gone");

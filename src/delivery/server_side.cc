@@ -8,7 +8,6 @@
 #include "delivery/messages.h"
 #include "http/conditional.h"
 #include "http/cross_origin.h"
-#include "io/await_callback.h"
 #include "io/signal.h"
 
 namespace flagstream::delivery {
@@ -34,22 +33,13 @@ struct Probe {
                 {"flagstream_delivery_changes_total", "Patches and deletes sent to streams.", ""}),
         polls(registry, {"flagstream_delivery_polls_total", "Polls answered with data.", ""}),
         not_modified(registry,
-                     {"flagstream_delivery_polls_not_modified_total", "Polls answered 304.", ""}),
-        unauthorized(registry, {"flagstream_delivery_unauthorized_total",
-                                "Requests with an unknown SDK key.", ""}),
-        unavailable(registry,
-                    {"flagstream_delivery_unavailable_total", "Requests answered 503.", ""}),
-        stale(registry, {"flagstream_delivery_stale_total",
-                         "Connections served before the end of config was read.", ""}) {}
+                     {"flagstream_delivery_polls_not_modified_total", "Polls answered 304.", ""}) {}
 
   telemetry::Gauge streams;
   telemetry::Counter put_messages;
   telemetry::Counter changes;
   telemetry::Counter polls;
   telemetry::Counter not_modified;
-  telemetry::Counter unauthorized;
-  telemetry::Counter unavailable;
-  telemetry::Counter stale;
 };
 
 // Counts a stream for as long as it lives, however it ends.
@@ -67,37 +57,13 @@ class OpenStream {
 }  // namespace
 
 struct ServerSide::State {
-  State(Settings s, Environments& e, telemetry::Registry& registry)
-      : settings(s), environments(e), probe(registry) {}
+  State(Settings s, Access& a, Environments& e, telemetry::Registry& registry)
+      : settings(s), access(a), environments(e), probe(registry) {}
 
-  using Flags = std::shared_ptr<const FlagSet>;
   using Items = decltype(FlagSet::flags);
 
-  Flags find(std::string_view key) const {
-    const auto id = environments.find(CredentialKind::SdkKey, key);
-    return id ? environments.flag_set(*id) : nullptr;
-  }
-
-  // Current as of now: what `config` held when the request came has been applied, unless that takes
-  // too long.
-  io::Task<Result<Flags>> flags_for(std::optional<std::string_view> key) {
-    if (!key) {
-      probe.unauthorized.add();
-      co_return fail(ErrorKind::Unauthenticated, "the SDK key is missing");
-    }
-    const auto current = co_await io::await_callback<Result<void>>(
-        [&](auto done) { environments.read_to_end(std::move(done)); });
-    if (auto flags = find(*key)) {
-      if (!current) probe.stale.add();
-      co_return flags;
-    }
-    // An SDK takes 401 for good, so it is given only for what is known to be unknown.
-    if (!current || !environments.has_configuration()) {
-      probe.unavailable.add();
-      co_return fail(ErrorKind::Unavailable, "the configuration is not available yet");
-    }
-    probe.unauthorized.add();
-    co_return fail(ErrorKind::Unauthenticated, "unknown SDK key");
+  io::Task<Result<Flags>> flags_for(const http::Request& request) {
+    return access.flags_for(CredentialKind::SdkKey, http::authorization_key(request.headers));
   }
 
   static void name_environment(const FlagSet& flags, http::Response& response) {
@@ -105,7 +71,7 @@ struct ServerSide::State {
   }
 
   io::Task<http::Response> poll(http::Request& request) {
-    const auto flags = co_await flags_for(http::authorization_key(request.headers));
+    const auto flags = co_await flags_for(request);
     if (!flags) co_return http::error_response(flags.error());
     const bool is_gzip = http::accepts_gzip(request.headers);
     // A strong tag names the very bytes, so each coding has its own.
@@ -137,13 +103,13 @@ struct ServerSide::State {
 
   // The three polls of the PHP SDK, which keeps nothing between two requests.
   io::Task<http::Response> poll_flags(http::Request& request) {
-    const auto flags = co_await flags_for(http::authorization_key(request.headers));
+    const auto flags = co_await flags_for(request);
     if (!flags) co_return http::error_response(flags.error());
     const Bytes document = messages.flags_only(*flags);
     co_return answer_document(request, **flags, document);
   }
   io::Task<http::Response> poll_item(http::Request& request, Items FlagSet::* items) {
-    const auto flags = co_await flags_for(http::authorization_key(request.headers));
+    const auto flags = co_await flags_for(request);
     if (!flags) co_return http::error_response(flags.error());
     const Items& all = (**flags).*items;
     const auto found = all.find(request.captures.at(0));
@@ -160,16 +126,17 @@ struct ServerSide::State {
   }
 
   io::Task<http::Response> stream(http::Request& request) {
-    const auto key = http::authorization_key(request.headers);
-    const auto flags = co_await flags_for(key);
+    const auto flags = co_await flags_for(request);
     if (!flags) co_return http::error_response(flags.error());
     http::Response response;
     response.headers.add("Content-Type", "text/event-stream; charset=utf-8");
     response.headers.add("Cache-Control", "no-cache");
     response.headers.add("X-Accel-Buffering", "no");
     name_environment(**flags, response);
-    response.stream = [this, text = std::string(*key), id = (*flags)->environment](
-                          http::StreamWriter& writer) { return follow(text, id, writer); };
+    response.stream = [this, text = std::string(*http::authorization_key(request.headers)),
+                       id = (*flags)->environment](http::StreamWriter& writer) {
+      return follow(text, id, writer);
+    };
     co_return response;
   }
 
@@ -179,7 +146,8 @@ struct ServerSide::State {
     const OpenStream open(probe.streams);
     io::Signal changed(co_await io::net::this_coro::executor);
     const auto subscription = environments.subscribe(id, [&changed] { changed.notify(); });
-    std::optional<SeenRevision> seen = co_await send_put(find(key), writer);
+    std::optional<SeenRevision> seen =
+        co_await send_put(access.find(CredentialKind::SdkKey, key), writer);
     while (seen) {
       const auto ended = co_await (changed.wait(settings.heartbeat) || writer.until_closed());
       if (ended.index() == 1) break;
@@ -220,13 +188,15 @@ struct ServerSide::State {
   }
 
   Settings settings;
+  Access& access;
   Environments& environments;
   Probe probe;
   Messages messages;
 };
 
-ServerSide::ServerSide(Settings settings, Environments& environments, telemetry::Registry& registry)
-    : state_(std::make_unique<State>(settings, environments, registry)) {}
+ServerSide::ServerSide(Settings settings, Access& access, Environments& environments,
+                       telemetry::Registry& registry)
+    : state_(std::make_unique<State>(settings, access, environments, registry)) {}
 ServerSide::~ServerSide() = default;
 
 std::vector<http::Route> ServerSide::routes() {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "delivery/access.h"
 #include "environment/environments.h"
 #include "http/server.h"
 #include "telemetry/metrics.h"
@@ -19,7 +20,7 @@ struct Settings {
 // Thread-safe: handlers run on any shard.  Must outlive the server that has its routes.
 class ServerSide {
  public:
-  ServerSide(Settings settings, environment::Environments& environments,
+  ServerSide(Settings settings, Access& access, environment::Environments& environments,
              telemetry::Registry& registry);
   ~ServerSide();
 

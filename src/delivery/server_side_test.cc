@@ -39,6 +39,7 @@ class ServerSideTest : public testing::Test {
   void TearDown() override {
     server_.reset();
     server_side_.reset();
+    access_.reset();
     environments_.reset();
     appender_.reset();
     std::filesystem::remove_all(folder_);
@@ -47,12 +48,14 @@ class ServerSideTest : public testing::Test {
              std::chrono::milliseconds heartbeat = std::chrono::milliseconds(60'000)) {
     server_.reset();
     server_side_.reset();
+    access_.reset();
     environments_.reset();
     environments_ =
         *Environments::start({.state_path = folder_ + "/state", .catch_up_deadline = deadline},
                              *log_, io::posix_file_system(), clock_, registry_);
-    server_side_ =
-        std::make_unique<ServerSide>(Settings{.heartbeat = heartbeat}, *environments_, registry_);
+    access_ = std::make_unique<Access>(*environments_, registry_);
+    server_side_ = std::make_unique<ServerSide>(Settings{.heartbeat = heartbeat}, *access_,
+                                                *environments_, registry_);
     server_ = *http::Server::start({"test", "127.0.0.1:0", 2, {}}, server_side_->routes(), clock_,
                                    registry_);
   }
@@ -91,6 +94,7 @@ class ServerSideTest : public testing::Test {
   std::unique_ptr<log::Log> log_;
   std::unique_ptr<log::Appender> appender_;
   std::unique_ptr<Environments> environments_;
+  std::unique_ptr<Access> access_;
   std::unique_ptr<ServerSide> server_side_;
   std::unique_ptr<http::Server> server_;
 };

@@ -63,7 +63,8 @@ class Gateway::Parts {
                      .gateway_id = settings.gateway_id,
                      .limits = {}},
                     collaborators(*payloads_, *environments_, clock, registry)),
-        server_side_({}, *environments_, registry),
+        access_(*environments_, registry),
+        server_side_({}, access_, *environments_, registry),
         to_control_({.socket_path = settings.control_socket, .role = "control"}, registry),
         settings_(std::move(settings)) {}
 
@@ -122,6 +123,7 @@ class Gateway::Parts {
   std::unique_ptr<log::Appender> payloads_;
   std::unique_ptr<environment::Environments> environments_;
   ingest::EventsApi events_api_;
+  delivery::Access access_;
   delivery::ServerSide server_side_;
   http::Forwarder to_control_;
   Settings settings_;
