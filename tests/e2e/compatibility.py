@@ -1,0 +1,76 @@
+"""Which SDKs the tests run, and where what they found is written down.
+
+SDKS is the one list: docs/protocols/compatibility.md has a line for each of its (SDK, mode), and a test sees to that.  A
+test that drives an SDK calls record(); tools/compatibility_page makes the page from what was recorded.
+"""
+import dataclasses
+import fcntl
+import json
+import re
+
+from harness import ROOT
+
+RECORDED = ROOT / "build/logs/compatibility.json"
+
+SERVER, OPENFEATURE = "Server-side SDKs", "OpenFeature providers over a server-side SDK"
+# The checks of tests/e2e/test_sdk_matrix.py, in the order of the page's columns.
+INITIALIZE, EVALUATE, CHANGE, DELETE, LISTENER, IDENTIFY, CUSTOM, COUNTS, RECONNECT, WRONG_KEY = (
+    "initialize", "evaluate", "change", "delete", "listener", "identify", "custom", "counts", "reconnect", "wrong key")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sdk:
+    name: str  # for people; unique
+    package: str  # as its registry names it
+    lock: str  # the file that pins its version, below tests/e2e
+    modes: tuple
+    group: str = SERVER
+
+    @property
+    def version(self):
+        return pinned_version(ROOT / "tests/e2e" / self.lock, self.package)
+
+
+SDKS = [
+    Sdk("Node.js", "@launchdarkly/node-server-sdk", "sdks/node/package-lock.json", ("streaming", "polling", "fdv2")),
+    Sdk("Node.js, older", "launchdarkly-node-server-sdk", "sdks/node/package-lock.json", ("streaming", "polling")),
+    Sdk("Python", "launchdarkly-server-sdk", "sdks/python/requirements.txt", ("streaming", "polling", "fdv2")),
+    Sdk("Go", "github.com/launchdarkly/go-server-sdk/v7", "sdks/go/go.mod", ("streaming", "polling", "fdv2")),
+    Sdk("Java", "launchdarkly-java-server-sdk", "sdks/java/pom.xml", ("streaming", "polling", "fdv2")),
+    Sdk("Rust", "launchdarkly-server-sdk", "sdks/rust/Cargo.lock", ("streaming", "polling")),
+    Sdk("OpenFeature for Node.js", "@launchdarkly/openfeature-node-server", "sdks/node/package-lock.json",
+        ("streaming", "polling"), OPENFEATURE),
+    Sdk("OpenFeature for Python", "launchdarkly-openfeature-server", "sdks/python/requirements.txt",
+        ("streaming", "polling"), OPENFEATURE),
+]
+
+
+def find(name):
+    return next(sdk for sdk in SDKS if sdk.name == name)
+
+
+def pinned_version(lock, package):
+    text, name = lock.read_text(), re.escape(package)
+    if lock.name == "package-lock.json":
+        return json.loads(text)["packages"]["node_modules/" + package]["version"]
+    pattern = {"requirements.txt": rf"^{name}==(\S+)$",
+               "go.mod": rf"^\s*{name} v(\S+)",
+               "pom.xml": rf"<artifactId>{name}</artifactId>\s*<version>([^<]+)<",
+               "Cargo.lock": rf'^name = "{name}"\nversion = "([^"]+)"'}[lock.name]
+    return re.search(pattern, text, re.M)[1]
+
+
+def record(name, version, mode, covered, failed=()):
+    """Writes down one run of an SDK of SDKS: the checks that it passed, in the order of the page's columns, and those that
+    it failed.  The line of an earlier run gives way.  Tests in several processes may record at once."""
+    sdk = find(name)
+    assert mode in sdk.modes and version == sdk.version, f"{name} {version} {mode} is not in compatibility.SDKS"
+    RECORDED.parent.mkdir(parents=True, exist_ok=True)
+    with open(RECORDED, "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        rows = json.loads(file.read() or "[]")
+        rows = [row for row in rows if (row["sdk"], row["mode"]) != (name, mode)]
+        rows.append({"sdk": name, "version": version, "mode": mode, "covered": list(covered), "failed": list(failed)})
+        file.truncate(0)
+        json.dump(rows, file, indent=1)
