@@ -39,7 +39,7 @@ class Driver:
         self.answers.put({"event": "ended"})
 
     def started(self, seconds=90):
-        """`ready` or `failed`; an SDK gives up after 20 s."""
+        """`ready` or `failed`."""
         return self.answers.get(timeout=seconds)["event"]
 
     def send(self, command, **arguments):

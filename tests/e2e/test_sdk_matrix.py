@@ -43,7 +43,7 @@ RUNNERS = {
     "Go": Runner([BUILT / "go-driver"], BUILT / "go-driver", "Go 1.24", "GoClient"),
     "Java": Runner(["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{BUILT / 'java/jars/*'}:{BUILT / 'java/classes'}",
                     "Driver"], BUILT / "java/classes/Driver.class", "Java 11 and Maven", "JavaClient"),
-    "Rust": Runner([BUILT / "rust-driver"], BUILT / "rust-driver", "Rust 1.95", "RustClient", listener=False),
+    "Rust": Runner([BUILT / "rust-driver"], BUILT / "rust-driver", "Rust 1.95", "RustServerClient", listener=False),
     "OpenFeature for Node.js": Runner(["node", NODE / "openfeature.mjs"], NODE / "node_modules", "Node.js 18"),
     "OpenFeature for Python": Runner([PYTHON, SDKS / "python/driver.py", "openfeature"], PYTHON, "Python 3.10"),
 }
@@ -68,9 +68,9 @@ class Case:
             return None
         return f"needs {self.runner.needs} or newer, then tools/install_test_packages --broad"
 
-    def start(self, server, sdk_key=None):
+    def start(self, server, sdk_key=None, patience=20):
         return Driver(self.runner.command, server.url, sdk_key or server.sdk_key, self.mode, self.application,
-                      self.runner.environment)
+                      {"FLAGSTREAM_PATIENCE": str(patience)} | (self.runner.environment or {}))
 
     def evaluate(self, flag, kind="boolean"):
         answer = self.driver.evaluate(flag, self.context, kind)
@@ -259,7 +259,9 @@ class Run:
     def try_wrong_key(self, case):
         before = self.refused()
         try:
-            with case.start(self.server, sdk_key="sdk-00000000-0000-4000-8000-000000000000") as driver:
+            # Python and Go with FDv2 wait as long as they are told to, though they were refused at once.
+            wrong = "sdk-00000000-0000-4000-8000-000000000000"
+            with case.start(self.server, wrong, patience=5) as driver:
                 assert driver.started() == "failed"
                 driver.send("evaluate", flag="new-checkout", context=case.context, type="boolean")
                 driver.send("flush")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 	"github.com/launchdarkly/go-server-sdk/v7/ldcomponents"
 )
 
-const patience = 20 * time.Second
+// How long to wait for the SDK to start, and for its last events to go out.
+var patience = 20 * time.Second
 
 type command struct {
 	Command string            `json:"command"`
@@ -87,6 +89,9 @@ func do(client *ld.LDClient, c command) error {
 }
 
 func main() {
+	if seconds, err := strconv.Atoi(os.Getenv("FLAGSTREAM_PATIENCE")); err == nil {
+		patience = time.Duration(seconds) * time.Second
+	}
 	client, err := ld.MakeCustomClient(os.Getenv("FLAGSTREAM_SDK_KEY"), config(), patience)
 	if err == nil {
 		say(event{Event: "ready"})

@@ -15,7 +15,9 @@ import java.time.Duration;
 
 /** The Java server SDK behind the protocol of ../README.md. */
 public final class Driver {
-  private static final Duration PATIENCE = Duration.ofSeconds(20);
+  private static final Duration PATIENCE =
+      Duration.ofSeconds(
+          Integer.parseInt(System.getenv().getOrDefault("FLAGSTREAM_PATIENCE", "20")));
   private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
 
   private static synchronized void say(String event, String name, LDValue value) {

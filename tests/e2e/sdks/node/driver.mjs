@@ -5,6 +5,7 @@ export const say = (event, more = {}) => console.log(JSON.stringify({ event, ...
 
 const url = process.env.FLAGSTREAM_URL;
 const mode = process.env.FLAGSTREAM_MODE;
+export const patience = Number(process.env.FLAGSTREAM_PATIENCE ?? 20);
 export const sdkKey = process.env.FLAGSTREAM_SDK_KEY;
 export const options = {
   baseUri: url,

@@ -2,9 +2,9 @@
 import { LaunchDarklyProvider } from '@launchdarkly/openfeature-node-server';
 import { basicLogger } from '@launchdarkly/node-server-sdk';
 import { OpenFeature, ProviderEvents } from '@openfeature/server-sdk';
-import { drive, options, say, sdkKey } from './driver.mjs';
+import { drive, options, patience, say, sdkKey } from './driver.mjs';
 
-const provider = new LaunchDarklyProvider(sdkKey, { ...options, logger: basicLogger({ level: 'error' }) }, 20);
+const provider = new LaunchDarklyProvider(sdkKey, { ...options, logger: basicLogger({ level: 'error' }) }, patience);
 const client = OpenFeature.getClient();
 OpenFeature.addHandler(ProviderEvents.ConfigurationChanged, ({ flagsChanged }) =>
   flagsChanged?.forEach((key) => say('update', { key })));

@@ -1,5 +1,5 @@
 // The Node server SDK, or an older one of the same interface (FLAGSTREAM_PACKAGE), behind the protocol of ../README.md.
-import { drive, options, say, sdkKey } from './driver.mjs';
+import { drive, options, patience, say, sdkKey } from './driver.mjs';
 
 const imported = await import(process.env.FLAGSTREAM_PACKAGE ?? '@launchdarkly/node-server-sdk');
 const ld = imported.init ? imported : imported.default;
@@ -8,7 +8,7 @@ client.on('error', () => {});  // a failed start is told by waitForInitializatio
 client.on('update', ({ key }) => say('update', { key }));
 
 await drive({
-  start: () => client.waitForInitialization({ timeout: 20 }),
+  start: () => client.waitForInitialization({ timeout: patience }),
   commands: {
     evaluate: async ({ flag, context }) => {
       const { value, variationIndex, reason } = await client.variationDetail(flag, context, null);

@@ -10,7 +10,7 @@ import threading
 
 from ldclient import Config, Context, LDClient, datasystem
 
-PATIENCE = 20
+PATIENCE = float(os.environ.get("FLAGSTREAM_PATIENCE", 20))
 output = threading.Lock()
 
 

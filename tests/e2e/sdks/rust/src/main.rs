@@ -10,7 +10,6 @@ use launchdarkly_server_sdk::{
 };
 use serde_json::{json, Value};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -51,18 +50,22 @@ async fn answer(client: &Client, line: &str) -> Outcome<Value> {
         }
         "identify" => client.identify(context()?),
         "flush" => {
-            client.flush_blocking(PATIENCE).await;
+            client.flush_blocking(patience()).await;
         }
         other => return Err(format!("unknown command {other}").into()),
     }
     Ok(json!({"event": "done"}))
 }
 
+fn patience() -> Duration {
+    Duration::from_secs(env::var("FLAGSTREAM_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(20))
+}
+
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let client = Client::build(config()?)?;
     client.start_with_default_executor();
-    match client.wait_for_initialization(PATIENCE).await {
+    match client.wait_for_initialization(patience()).await {
         Some(true) => println!("{}", json!({"event": "ready"})),
         other => println!("{}", json!({"event": "failed", "message": format!("initialized: {other:?}")})),
     }
@@ -72,7 +75,7 @@ async fn main() -> Outcome<()> {
             Err(error) => println!("{}", json!({"event": "error", "message": error.to_string()})),
         }
     }
-    client.flush_blocking(PATIENCE).await;
+    client.flush_blocking(patience()).await;
     client.close();
     Ok(())
 }
