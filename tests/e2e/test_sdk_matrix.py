@@ -216,6 +216,7 @@ class Run:
         """Waits until every event is in the lake, which is before anything is killed."""
         cases, deadline = self.alive(), time.monotonic() + 90
         while True:
+            self.server.wait_until_processed()
             found = lake(self.server)
             if not any(self.differences(case, found) for case in cases) or time.monotonic() > deadline:
                 break
