@@ -1,8 +1,9 @@
 """Which SDKs the tests run, and where what they found is written down.
 
 SDKS is the one list: docs/protocols/compatibility.md has a line for each of its (SDK, mode), and a test sees to that.  A
-test that drives an SDK calls record(); tools/compatibility_page makes the page from what was recorded.
+test that drives an SDK calls record() or add(); tools/compatibility_page makes the page from what was recorded.
 """
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -14,8 +15,9 @@ RECORDED = ROOT / "build/logs/compatibility.json"
 
 SERVER, OPENFEATURE = "Server-side SDKs", "OpenFeature providers over a server-side SDK"
 # The checks of tests/e2e/test_sdk_matrix.py, in the order of the page's columns.
-INITIALIZE, EVALUATE, CHANGE, DELETE, LISTENER, IDENTIFY, CUSTOM, COUNTS, RECONNECT, WRONG_KEY = (
-    "initialize", "evaluate", "change", "delete", "listener", "identify", "custom", "counts", "reconnect", "wrong key")
+INITIALIZE, EVALUATE, CHANGE, DELETE, LISTENER, IDENTIFY, CUSTOM, COUNTS, RECONNECT, WRONG_KEY, ROTATED_KEY = (
+    "initialize", "evaluate", "change", "delete", "listener", "identify", "custom", "counts", "reconnect", "wrong key",
+    "rotated key")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +63,35 @@ def pinned_version(lock, package):
 
 
 def record(name, version, mode, covered, failed=()):
-    """Writes down one run of an SDK of SDKS: the checks that it passed, in the order of the page's columns, and those that
-    it failed.  The line of an earlier run gives way.  Tests in several processes may record at once."""
+    """Writes down one run of an SDK of SDKS: the checks that it passed, and those that it failed.  What was recorded of it
+    before is forgotten."""
     sdk = find(name)
     assert mode in sdk.modes and version == sdk.version, f"{name} {version} {mode} is not in compatibility.SDKS"
+    row = {"sdk": name, "version": version, "mode": mode, "covered": list(covered), "failed": list(failed)}
+    with recorded_rows() as rows:
+        rows[:] = [other for other in rows if (other["sdk"], other["mode"]) != (name, mode)] + [row]
+
+
+def add(name, mode, *checks):
+    """For SDKs whose checks are spread over several tests: the last line of such a test, which gets there if it passed."""
+    sdk = find(name)
+    assert mode in sdk.modes, f"{name} {mode} is not in compatibility.SDKS"
+    with recorded_rows() as rows:
+        mine = [row for row in rows if (row["sdk"], row["version"], row["mode"]) == (name, sdk.version, mode)]
+        if not mine:
+            mine = [{"sdk": name, "version": sdk.version, "mode": mode, "covered": [], "failed": []}]
+            rows[:] = [row for row in rows if (row["sdk"], row["mode"]) != (name, mode)] + mine
+        mine[0]["covered"] += [check for check in checks if check not in mine[0]["covered"]]
+
+
+@contextlib.contextmanager
+def recorded_rows():
+    """The rows, to be changed in place.  Several processes may come at once."""
     RECORDED.parent.mkdir(parents=True, exist_ok=True)
     with open(RECORDED, "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         rows = json.loads(file.read() or "[]")
-        rows = [row for row in rows if (row["sdk"], row["mode"]) != (name, mode)]
-        rows.append({"sdk": name, "version": version, "mode": mode, "covered": list(covered), "failed": list(failed)})
+        yield rows
         file.truncate(0)
         json.dump(rows, file, indent=1)

@@ -14,7 +14,7 @@ import pytest
 
 import compatibility
 from compatibility import (CHANGE, COUNTS, CUSTOM, DELETE, EVALUATE, IDENTIFY, INITIALIZE, LISTENER, RECONNECT,
-                           WRONG_KEY)
+                           ROTATED_KEY, WRONG_KEY)
 from driver import BUILT, SDKS, Driver
 from harness import BINARY, Server, request, wait_until
 from test_reference_docs import load_tool
@@ -339,6 +339,7 @@ def test_a_rotated_key_cuts_nobody_off(name):
                 server.flag_on("free-shipping", on)
                 case.sees("free-shipping", on)
                 case.driver.close()
+    compatibility.add(name, case.mode, ROTATED_KEY)
 
 
 def test_the_page_lists_what_is_tested():
@@ -346,3 +347,22 @@ def test_the_page_lists_what_is_tested():
     tool = load_tool("compatibility_page")
     listed = [(sdk.name, sdk.version, mode) for sdk in compatibility.SDKS for mode in sdk.modes]
     assert sorted(tool.listed_on(tool.PAGE.read_text())) == sorted(listed), "stale: make test-all; tools/compatibility_page"
+
+
+def test_the_page_is_made_of_what_was_recorded(tmp_path, monkeypatch):
+    tool = load_tool("compatibility_page")
+    monkeypatch.setattr(compatibility, "RECORDED", tmp_path / "recorded.json")
+    monkeypatch.setattr(tool, "PAGE", tmp_path / "page.md")
+    cases = [(sdk.name, sdk.version, mode) for sdk in compatibility.SDKS for mode in sdk.modes]
+    for name, _, mode in cases[1:]:
+        compatibility.add(name, mode, INITIALIZE)
+        compatibility.add(name, mode, COUNTS)
+    assert tool.main() == 1 and not tool.PAGE.exists()  # the first has not run
+    compatibility.record(*cases[0], [INITIALIZE], failed=[COUNTS])
+    assert tool.main() == 1 and not tool.PAGE.exists()  # it failed
+    compatibility.record(*cases[0], [INITIALIZE])
+    assert tool.main() == 0
+    page = tool.PAGE.read_text()
+    assert sorted(tool.listed_on(page)) == sorted(cases)
+    assert [line.split("|")[5:7] for line in page.splitlines() if line.startswith("| Node.js | ")] == [
+        [" yes ", " – "], [" yes ", " yes "], [" yes ", " yes "]]
