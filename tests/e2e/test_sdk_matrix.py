@@ -34,15 +34,15 @@ class Runner:
         self.environment, self.listener = environment, listener
 
 
-NODE, PYTHON = SDKS / "node", BUILT / "python/bin/python"
+NODE, PYTHON, JAVA = SDKS / "node", BUILT / "python/bin/python", BUILT / "java"
 RUNNERS = {
     "Node.js": Runner(["node", NODE / "server.mjs"], NODE / "node_modules", "Node.js 18", "NodeJSClient"),
     "Node.js, older": Runner(["node", NODE / "server.mjs"], NODE / "node_modules", "Node.js 18", "NodeJSClient",
                              {"FLAGSTREAM_PACKAGE": "launchdarkly-node-server-sdk"}),
     "Python": Runner([PYTHON, SDKS / "python/driver.py", "server"], PYTHON, "Python 3.10", "PythonClient"),
     "Go": Runner([BUILT / "go-driver"], BUILT / "go-driver", "Go 1.24", "GoClient"),
-    "Java": Runner(["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{BUILT / 'java/jars/*'}:{BUILT / 'java/classes'}",
-                    "Driver"], BUILT / "java/classes/Driver.class", "Java 11 and Maven", "JavaClient"),
+    "Java": Runner(["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{JAVA}/jars/*:{JAVA}/classes", "Driver"],
+                   JAVA / "classes/Driver.class", "Java 11 and Maven", "JavaClient"),
     "Rust": Runner([BUILT / "rust-driver"], BUILT / "rust-driver", "Rust 1.95", "RustServerClient", listener=False),
     "OpenFeature for Node.js": Runner(["node", NODE / "openfeature.mjs"], NODE / "node_modules", "Node.js 18"),
     "OpenFeature for Python": Runner([PYTHON, SDKS / "python/driver.py", "openfeature"], PYTHON, "Python 3.10"),
@@ -98,6 +98,7 @@ QUESTIONS = [(flag, context, kind) for flag, kind in FLAGS.items() for context i
 
 def our_answers(server):
     data = request("GET", server.url + "/sdk/latest-all", headers={"Authorization": server.sdk_key}).json()
+    assert set(data["flags"]) == set(FLAGS), "the demo has other flags than FLAGS"
     document = server.data / "flags.json"
     document.write_text(json.dumps({"flags": data["flags"], "segments": data["segments"]}))
     lines = "".join(json.dumps({"flag": flag, "context": context}) + "\n" for flag, context, _ in QUESTIONS)
