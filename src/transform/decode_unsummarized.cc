@@ -63,13 +63,11 @@ events::EventView debug_copy_of(const events::EventView& event) {
   return copy;
 }
 
-void append_evaluation(const events::EventView& sent, const FeatureUse& use, MicrosUtc received,
+void append_evaluation(events::EventView event, const FeatureUse& use, MicrosUtc received,
                        Arena& arena, EventList& out) {
-  // The ratio is the flag's.  These SDKs send every evaluation, so that each stands for itself
-  // alone; 0 asks for no events beside the counters.
-  events::EventView event = sent;
+  // 0 asks for no events beside the counters.
+  const bool wants_events = event.sampling_ratio != 0;
   event.sampling_ratio.reset();
-  const bool wants_events = sent.sampling_ratio != 0;
   if (wants_events && use.track_events.value_or(false)) out.push_back(event);
   if (!use.exclude_from_summaries.value_or(false)) out.push_back(counter_of(event, arena));
   if (!event.context_json.empty()) out.push_back(index_of(event));
@@ -103,6 +101,7 @@ void append_derived(const events::EventView& event, const FeatureUse& use, Micro
                     Arena& arena, EventList& out) {
   if (event.kind == proto::FEATURE) return append_evaluation(event, use, received, arena, out);
   out.push_back(event);
+  out.back().sampling_ratio.reset();
   if (event.kind == proto::CUSTOM && !event.context_json.empty()) out.push_back(index_of(event));
 }
 

@@ -29,7 +29,8 @@ void fill_in(const events::proto::PayloadHeader& header, const FlagRules& rules,
 
 // Appends to `out` what becomes of one event: of a feature event its counter unless it is excluded,
 // itself if it is tracked, and a debug copy if that is wanted after `received`; of a feature or
-// custom event with its context an index event; any other as it is.
+// custom event with its context an index event; any other as it is.  Ratios are dropped: these SDKs
+// pass them on from the flag but send every event, so that each stands for itself alone.
 void append_derived(const events::EventView& event, const FeatureUse& use, MicrosUtc received,
                     Arena& arena, EventList& out);
 
