@@ -65,7 +65,7 @@ void SeenContexts::advance(MicrosUtc clock) {
 bool SeenContexts::take(std::uint64_t environment,
                         std::span<const events::ContextKeyView> contexts) {
   const Id128 id = hash_of(environment, contexts);
-  if (seen_.size() >= kContextsMax) return !seen_.contains(id);
+  if (is_full()) return !seen_.contains(id);
   if (!seen_.insert(id).second) return false;
   unsaved_.push_back(id);
   return true;

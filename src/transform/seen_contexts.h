@@ -31,6 +31,9 @@ class SeenContexts {
   // Whether they are seen now for the first time in the period.
   bool take(std::uint64_t environment, std::span<const events::ContextKeyView> contexts);
 
+  // Whether no more contexts are remembered in this period.
+  bool is_full() const { return seen_.size() >= kContextsMax; }
+
   // As the Fold's (pipeline/stage.h).
   void checkpoint(pipeline::Changes& changes);
   std::size_t dirty_bytes() const;

@@ -168,7 +168,11 @@ Result<std::string_view> TransformFold::inflate(const events::PayloadRecord& pay
 bool TransformFold::is_wanted(const events::EventView& event) {
   if (event.kind == proto::IDENTIFY) seen_.take(event.environment_id, event.contexts);
   const bool is_our_index = event.kind == proto::INDEX && event.source.part == kPartIndex;
-  return !is_our_index || seen_.take(event.environment_id, event.contexts);
+  if (!is_our_index) return true;
+  const bool is_full = seen_.is_full();
+  const bool is_new = seen_.take(event.environment_id, event.contexts);
+  if (is_full && is_new) probe_.contexts_unseen.add();
+  return is_new;
 }
 
 void TransformFold::put_decoded(const events::PayloadRecord& payload, const PayloadPlace& place,
@@ -272,6 +276,9 @@ Probe::Probe(telemetry::Registry& registry)
                                  "Records of kinds that this release does not know.", ""}),
       rules_found(registry, rules("found")),
       rules_missing(registry, rules("missing")),
+      contexts_unseen(
+          registry, {"flagstream_transform_contexts_not_remembered_total",
+                     "Contexts beyond those that are given one index event in five minutes.", ""}),
       by_schema_(schema_counters(registry, std::make_index_sequence<kSchemas.size()>())),
       by_kind_(kind_counters(registry, std::make_index_sequence<kKinds.size()>())) {}
 

@@ -45,6 +45,7 @@ struct Probe {
   telemetry::Counter unknown_records;  // of kinds that this release does not know
   telemetry::Counter rules_found;      // flags that were asked for what an event does not say
   telemetry::Counter rules_missing;
+  telemetry::Counter contexts_unseen;  // got an index event again, for too many were seen already
 
   // Of an accepted payload.
   telemetry::Counter& payloads_of(const flagstream::events::proto::PayloadHeader& header);
