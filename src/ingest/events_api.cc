@@ -9,6 +9,7 @@
 #include "http/conditional.h"
 #include "http/cross_origin.h"
 #include "ingest/durable_append.h"
+#include "ingest/image_beacon.h"
 #include "io/crash_point.h"
 
 namespace flagstream::ingest {
@@ -100,12 +101,12 @@ EventsApi::EventsApi(Settings settings, Collaborators collaborators)
 std::vector<Endpoint> EventsApi::endpoints() {
   using enum CredentialKind;
   std::vector<Endpoint> all;
-  const auto post = [&](const char* path, Source source) {
+  const auto add = [&](const char* path, Source source) {
     const bool cross_origin = source.credential == ClientSideId;
     all.push_back(
-        {.method = "POST",
+        {.method = source.is_image ? "GET" : "POST",
          .path = path,
-         .body_bytes_max = settings_.limits.body_bytes_max,
+         .body_bytes_max = source.is_image ? 0 : settings_.limits.body_bytes_max,
          .cross_origin = cross_origin,
          .handler = [this, source](http::Request& request) { return respond(request, source); }});
     if (!cross_origin) return;
@@ -117,23 +118,30 @@ std::vector<Endpoint> EventsApi::endpoints() {
                      co_return http::preflight_response(request);
                    }});
   };
-  post("/bulk", {PayloadHeader::ANALYTICS, SdkKey});
-  post("/diagnostic", {PayloadHeader::DIAGNOSTIC, SdkKey});
-  post("/mobile", {PayloadHeader::ANALYTICS, MobileKey});
-  post("/mobile/events", {PayloadHeader::ANALYTICS, MobileKey});
-  post("/mobile/events/bulk", {PayloadHeader::ANALYTICS, MobileKey});
-  post("/mobile/events/diagnostic", {PayloadHeader::DIAGNOSTIC, MobileKey});
-  post("/events/bulk/{env}", {PayloadHeader::ANALYTICS, ClientSideId});
-  post("/events/diagnostic/{env}", {PayloadHeader::DIAGNOSTIC, ClientSideId});
+  add("/bulk", {PayloadHeader::ANALYTICS, SdkKey});
+  add("/diagnostic", {PayloadHeader::DIAGNOSTIC, SdkKey});
+  add("/mobile", {PayloadHeader::ANALYTICS, MobileKey});
+  add("/mobile/events", {PayloadHeader::ANALYTICS, MobileKey});
+  add("/mobile/events/bulk", {PayloadHeader::ANALYTICS, MobileKey});
+  add("/mobile/events/diagnostic", {PayloadHeader::DIAGNOSTIC, MobileKey});
+  add("/events/bulk/{env}", {PayloadHeader::ANALYTICS, ClientSideId});
+  add("/events/diagnostic/{env}", {PayloadHeader::DIAGNOSTIC, ClientSideId});
+  add("/a/{image}", {PayloadHeader::ANALYTICS, ClientSideId, true});
   return all;
 }
 
 io::Task<http::Response> EventsApi::respond(http::Request& request, Source source) {
+  // HEAD must change nothing, so it sends no events.
+  if (source.is_image && request.method == "HEAD") co_return image_response();
   const std::int64_t begin = with_.clock.monotonic();
   const auto taken = co_await take(request, source);
   http::Response response;
   if (taken) {
-    response.status = 202;
+    if (source.is_image) {
+      response = image_response();
+    } else {
+      response.status = 202;
+    }
     probe_.accepted.add();
     probe_.acknowledge_seconds.observe(static_cast<double>(with_.clock.monotonic() - begin) /
                                        kMicrosPerSecond);
@@ -148,16 +156,20 @@ io::Task<http::Response> EventsApi::respond(http::Request& request, Source sourc
 
 io::Task<Result<void>> EventsApi::take(http::Request& request, Source source) {
   const MicrosUtc received = with_.clock.now();
-  const std::size_t body_bytes = request.body.size();
+  const std::size_t body_bytes = (source.is_image ? request.query : request.body).size();
   const InFlight in_flight(in_flight_bytes_, probe_.in_flight_bytes, body_bytes);
   if (in_flight.exceeds(settings_.limits.in_flight_bytes_max)) {
     co_return fail(ErrorKind::ResourceExhausted, "too many bytes wait for the log");
   }
   if (body_bytes > settings_.limits.body_bytes_max)
     co_return fail(ErrorKind::TooLarge, "the body is too large");
-  FS_CO_TRY(const KnownEnvironment environment, co_await identify(request, source.credential));
+  FS_CO_TRY(const KnownEnvironment environment, co_await identify(request, source));
 
-  const auto encoding = content_encoding_of(request.headers);
+  if (source.is_image) {
+    FS_CO_TRY(request.body, events_of_image(request));
+  }
+  const auto encoding =
+      source.is_image ? ContentEncoding::Identity : content_encoding_of(request.headers);
   if (!encoding)
     co_return fail(ErrorKind::InvalidArgument, "Content-Encoding is neither gzip nor identity");
   FS_CO_TRY(const std::uint32_t event_count, check_body(request, *encoding));
@@ -171,10 +183,13 @@ io::Task<Result<void>> EventsApi::take(http::Request& request, Source source) {
 }
 
 io::Task<Result<KnownEnvironment>> EventsApi::identify(const http::Request& request,
-                                                       CredentialKind kind) {
+                                                       Source source) {
+  const CredentialKind kind = source.credential;
   std::optional<std::string_view> credential;
   if (kind == CredentialKind::ClientSideId) {
-    if (!request.captures.empty() && !request.captures[0].empty()) credential = request.captures[0];
+    std::string_view id = request.captures.empty() ? std::string_view() : request.captures[0];
+    if (source.is_image) id = environment_of_image(id);
+    if (!id.empty()) credential = id;
   } else {
     credential = http::authorization_key(request.headers);
   }
@@ -210,6 +225,7 @@ PayloadHeader EventsApi::header_of(const http::Request& request, Source source,
   header.set_route(source.route);
   header.set_config_revision(environment.config_revision);
   header.set_gateway_id(settings_.gateway_id);
+  if (source.is_image) header.set_schema(kImageSchema);
   return header;
 }
 

@@ -83,11 +83,12 @@ class EventsApi {
   struct Source {
     events::proto::PayloadHeader::Route route = events::proto::PayloadHeader::ANALYTICS;
     CredentialKind credential = CredentialKind::SdkKey;
+    bool is_image = false;  // the events are in the address of an image (image_beacon.h)
   };
 
   io::Task<http::Response> respond(http::Request& request, Source source);
   io::Task<Result<void>> take(http::Request& request, Source source);
-  io::Task<Result<KnownEnvironment>> identify(const http::Request& request, CredentialKind kind);
+  io::Task<Result<KnownEnvironment>> identify(const http::Request& request, Source source);
   // The number of events in the body.
   Result<std::uint32_t> check_body(const http::Request& request, ContentEncoding encoding) const;
   events::proto::PayloadHeader header_of(const http::Request& request, Source source,

@@ -301,6 +301,63 @@ TEST_F(EventsApiTest, EachCredentialHasItsRoutes) {
   }
 }
 
+http::Request image_request(std::string_view name, std::string query) {
+  http::Request request;
+  request.method = "GET";
+  request.captures = {std::string(name)};
+  request.query = std::move(query);
+  return request;
+}
+
+const std::string kImage = std::string(kClientSideId) + ".gif";
+constexpr std::string_view kImageQuery = "d=W3sia2luZCI6ImluZGV4In1d";  // [{"kind":"index"}]
+
+TEST_F(EventsApiTest, AnImageStoresTheEventsInItsAddress) {
+  http::Request request = image_request(kImage, std::string(kImageQuery));
+  request.headers.add("Content-Encoding", "br");
+  const http::Response response = send("GET", "/a/{image}", request);
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.headers.find("Content-Type"), "image/gif");
+  EXPECT_EQ(response.headers.find("Cache-Control"), "no-store");
+  EXPECT_EQ(response.body.substr(0, 10), std::string("GIF89a\1\0\1\0", 10));
+  EXPECT_EQ(response.body.size(), 43u);
+  ASSERT_EQ(appender.entries.size(), 1u);
+  const auto payload = events::decode_payload(appender.entries[0].record);
+  EXPECT_EQ(payload->body, R"([{"kind":"index"}])");
+  EXPECT_EQ(payload->header.schema(), 3u);
+  EXPECT_FALSE(payload->header.gzip());
+  EXPECT_EQ(payload->header.route(), events::proto::PayloadHeader::ANALYTICS);
+  EXPECT_EQ(payload->header.credential(), events::proto::PayloadHeader::CLIENT_SIDE_ID);
+}
+
+TEST_F(EventsApiTest, AnImageIsAnsweredOnlyOnceItsEventsAreStored) {
+  appender.error = ErrorKind::Unavailable;
+  http::Request request = image_request(kImage, std::string(kImageQuery));
+  EXPECT_EQ(send("GET", "/a/{image}", request).status, 503);
+}
+
+TEST_F(EventsApiTest, AnImageThatHoldsNoEventsIsRefused) {
+  const auto status = [&](std::string_view name, std::string query) {
+    http::Request request = image_request(name, std::move(query));
+    return send("GET", "/a/{image}", request).status;
+  };
+  for (const char* query : {"", "d", "d=", "d=%", "d=W3s*", "d=W3sia", "d=W3s=ia2l",
+                            "x=W10=", "d=W3sia2luZCI6ImluZGV4In0", "d=aGVsbG8"}) {
+    EXPECT_EQ(status(kImage, query), 400) << query;
+  }
+  EXPECT_EQ(status("unknown.gif", std::string(kImageQuery)), 404);
+  EXPECT_EQ(status(kClientSideId, std::string(kImageQuery)), 404);
+  EXPECT_EQ(status(".gif", std::string(kImageQuery)), 404);
+  EXPECT_TRUE(appender.entries.empty());
+}
+
+TEST_F(EventsApiTest, AskingForTheHeadOfAnImageStoresNothing) {
+  http::Request request = image_request(kImage, std::string(kImageQuery));
+  request.method = "HEAD";
+  EXPECT_EQ(send("GET", "/a/{image}", request).status, 200);
+  EXPECT_TRUE(appender.entries.empty());
+}
+
 TEST_F(EventsApiTest, BrowsersMayReadAnswersAndErrors) {
   for (const std::string_view id : {kClientSideId, std::string_view("unknown")}) {
     http::Request request = client_side_request(id);

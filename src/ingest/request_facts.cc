@@ -91,12 +91,20 @@ std::string network_of(std::string_view address) {
 }
 
 std::optional<ContentEncoding> content_encoding_of(const http::Headers& headers) {
-  const auto value = headers.find("Content-Encoding");
-  if (!value) return ContentEncoding::Identity;
-  const std::string encoding = lower_case(trimmed(*value));
-  if (encoding.empty() || encoding == "identity") return ContentEncoding::Identity;
-  if (encoding == "gzip" || encoding == "x-gzip") return ContentEncoding::Gzip;
-  return std::nullopt;
+  ContentEncoding encoding = ContentEncoding::Identity;
+  for (const http::Header& header : headers.all()) {
+    if (lower_case(header.name) != "content-encoding") continue;
+    for (std::string_view rest = header.value; !rest.empty();) {
+      const std::string_view item = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(rest.size(), item.size() + 1));
+      const std::string coding = lower_case(trimmed(item));
+      if (coding.empty() || coding == "identity") continue;
+      const bool is_gzip = coding == "gzip" || coding == "x-gzip";
+      if (!is_gzip || encoding == ContentEncoding::Gzip) return std::nullopt;
+      encoding = ContentEncoding::Gzip;
+    }
+  }
+  return encoding;
 }
 
 }  // namespace flagstream::ingest

@@ -93,6 +93,11 @@ TEST(ContentEncoding, GzipAndIdentityAreTaken) {
   EXPECT_EQ(encoding("identity"), ContentEncoding::Identity);
   EXPECT_EQ(encoding("gzip"), ContentEncoding::Gzip);
   EXPECT_EQ(encoding(" GZIP "), ContentEncoding::Gzip);
+  EXPECT_EQ(encoding("x-gzip"), ContentEncoding::Gzip);
+  EXPECT_EQ(encoding("identity, gzip"), ContentEncoding::Gzip);
+  EXPECT_EQ(encoding(" , "), ContentEncoding::Identity);
+  EXPECT_FALSE(content_encoding_of(
+      request_with({{"Content-Encoding", "gzip"}, {"content-encoding", "gzip"}}).headers));
   for (const char* other : {"br", "deflate", "zstd", "gzip, gzip", "gzip,br", "gzipx"})
     EXPECT_FALSE(encoding(other)) << other;
 }

@@ -6,6 +6,7 @@
 
 #include "http/inflate.h"
 #include "json/json.h"
+#include "transform/rules_history.h"
 #include "transform/transform_stage.h"
 
 namespace flagstream::processor {
@@ -33,8 +34,13 @@ Result<void> inflate(std::string_view gzip, std::string& out) {
 
 class Processor::Parts {
  public:
-  Parts(bool dedupe, telemetry::Registry& registry)
-      : transform_({.dedupe = dedupe, .inflate = inflate}, registry) {}
+  Parts(bool dedupe, log::Log& log, telemetry::Registry& registry)
+      : rules_(log),
+        transform_(
+            {.dedupe = dedupe,
+             .inflate = inflate,
+             .find_rules = [this](const transform::FlagAt& flag) { return rules_.find(flag); }},
+            registry) {}
 
   Result<std::vector<pipeline::Stage*>> choose(const std::vector<std::string>& names,
                                                std::vector<pipeline::Stage*> others) {
@@ -59,6 +65,7 @@ class Processor::Parts {
   void own(std::unique_ptr<pipeline::Runner> runner) { runner_ = std::move(runner); }
 
  private:
+  transform::RulesHistory rules_;
   transform::TransformStage transform_;
   std::unique_ptr<pipeline::Runner> runner_;
 };
@@ -70,7 +77,7 @@ Result<std::unique_ptr<Processor>> Processor::start(Settings settings,
                                                     std::vector<pipeline::Stage*> others,
                                                     log::Log& log, const Clock& clock,
                                                     telemetry::Registry& registry) {
-  auto parts = std::make_unique<Parts>(settings.dedupe, registry);
+  auto parts = std::make_unique<Parts>(settings.dedupe, log, registry);
   FS_TRY(auto stages, parts->choose(settings.stages, std::move(others)));
   FS_TRY(auto runner, pipeline::Runner::start(std::move(settings.runner), std::move(stages), log,
                                               clock, registry));

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory_resource>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "events/envelope.h"
@@ -11,6 +12,7 @@
 #include "transform/decode_event.h"
 #include "transform/decode_header.h"
 #include "transform/decode_time.h"
+#include "transform/decode_unsummarized.h"
 
 namespace flagstream::transform {
 namespace {
@@ -54,12 +56,24 @@ MicrosUtc received_time(const proto::PayloadHeader& header, const PayloadPlace& 
 }
 
 struct Decoder::State {
+  FindRules find_rules;
   ondemand::parser parser;
   events::EnvelopeScanner scanner;
   EventReader reader;
   std::string padded_body;
   std::vector<std::string_view> texts;
   EventList events;
+  // Of payloads without summaries: what each feature event in `events` asks for, and what becomes
+  // of them all.
+  struct Use {
+    std::size_t event = 0;  // index in `events`
+    FeatureUse use;
+  };
+  std::vector<Use> uses;
+  EventList derived;
+  bool is_unsummarized = false;
+  std::uint32_t rules_found = 0;
+  std::uint32_t rules_missing = 0;
   std::unique_ptr<std::byte[]> arena_memory = std::make_unique<std::byte[]>(kArenaBytesKept);
   std::pmr::monotonic_buffer_resource arena{arena_memory.get(), kArenaBytesKept};
   std::string log_id;
@@ -73,6 +87,10 @@ struct Decoder::State {
   bool read_whole(std::string_view body, bool is_careful);
   Fault read_one(std::string_view text, std::uint32_t index);
   void read_each(const proto::PayloadHeader& header, const PayloadPlace& place);
+  void forget_from(std::size_t first);
+  Result<void> ask_flag(const proto::PayloadHeader& header, events::EventView& event,
+                        FeatureUse& use);
+  Result<void> derive(const proto::PayloadHeader& header, MicrosUtc received);
   void complete(const proto::PayloadHeader& header, const PayloadPlace& place);
 };
 
@@ -81,7 +99,8 @@ void Decoder::State::begin() {
   arena.release();
   rejects.Clear();
   accepted = 0;
-  reader.begin_payload();
+  uses.clear();
+  reader.begin_payload(is_unsummarized);
 }
 
 void Decoder::State::give_back(std::size_t body_bytes) {
@@ -90,6 +109,7 @@ void Decoder::State::give_back(std::size_t body_bytes) {
     padded_body = std::string();
   }
   if (events.capacity() > kEventsKept) events = EventList();
+  if (derived.capacity() > kEventsKept) derived = EventList();
   if (bytes_since_drop <= kBytesBetweenDrops) return;
   bytes_since_drop = 0;
   rejects = google::protobuf::RepeatedPtrField<proto::Reject>();
@@ -98,12 +118,19 @@ void Decoder::State::give_back(std::size_t body_bytes) {
 Fault Decoder::State::take(ondemand::object& object, const Source& source, std::uint32_t index) {
   const std::size_t first = events.size();
   if (const Fault fault = reader.read(object, source, events)) {
-    events.resize(first);
+    forget_from(first);
     return fault;
   }
   for (std::size_t i = first; i < events.size(); ++i) events[i].source.index = index;
+  if (is_unsummarized && events[first].kind == proto::FEATURE)
+    uses.push_back({.event = first, .use = reader.use()});
   ++accepted;
   return {};
+}
+
+void Decoder::State::forget_from(std::size_t first) {
+  events.resize(first);
+  while (!uses.empty() && uses.back().event >= first) uses.pop_back();
 }
 
 // The usual case, in one walk over the body.  False: something in it is wrong, so that event by
@@ -146,7 +173,7 @@ Fault Decoder::State::read_one(std::string_view text, std::uint32_t index) {
       .document = document, .arena = arena, .is_careful = true, .end = text.data() + text.size()};
   if (const Fault fault = take(object, source, index)) return fault;
   if (is_at_end(document)) return {};
-  events.resize(first);
+  forget_from(first);
   --accepted;
   return kMalformed;
 }
@@ -166,6 +193,35 @@ void Decoder::State::read_each(const proto::PayloadHeader& header, const Payload
     reject.set_received_us(received_time(header, place));
     reject.set_record(texts[index].data(), texts[index].size());
   }
+}
+
+Result<void> Decoder::State::ask_flag(const proto::PayloadHeader& header, events::EventView& event,
+                                      FeatureUse& use) {
+  if (!needs_rules(header, event, use)) return {};
+  std::shared_ptr<const FlagRules> rules;
+  if (find_rules) {
+    FS_TRY(rules, find_rules({.environment_id = header.environment_id(),
+                              .revision = header.config_revision(),
+                              .key = event.key}));
+  }
+  ++(rules ? rules_found : rules_missing);
+  if (rules) fill_in(header, *rules, event, use);
+  return {};
+}
+
+// The records of a payload without summaries in place of its events.
+Result<void> Decoder::State::derive(const proto::PayloadHeader& header, MicrosUtc received) {
+  derived.clear();
+  auto use = uses.begin();
+  constexpr FeatureUse kNone;
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const bool has_use = use != uses.end() && use->event == i;
+    if (has_use) FS_TRY(ask_flag(header, events[i], use->use));
+    append_derived(events[i], has_use ? use->use : kNone, received, arena, derived);
+    if (has_use) ++use;
+  }
+  events.swap(derived);
+  return {};
 }
 
 // Fills in what all events of the payload share, and puts their dates onto the gateway's time line.
@@ -202,13 +258,17 @@ void Decoder::State::complete(const proto::PayloadHeader& header, const PayloadP
   }
 }
 
-Decoder::Decoder() : state_(std::make_unique<State>()) {}
+Decoder::Decoder(FindRules find_rules) : state_(std::make_unique<State>()) {
+  state_->find_rules = std::move(find_rules);
+}
 Decoder::~Decoder() = default;
 
 Result<DecodedPayload> Decoder::decode(const proto::PayloadHeader& header, std::string_view body,
                                        const PayloadPlace& place) {
   State& state = *state_;
   state.give_back(state.padded_body.size());
+  state.is_unsummarized = is_unsummarized(header);
+  state.rules_found = state.rules_missing = 0;
   state.padded_body.reserve(body.size() + simdjson::SIMDJSON_PADDING);
   state.padded_body.assign(body).append(simdjson::SIMDJSON_PADDING, '\0');
   const std::string_view padded =
@@ -221,12 +281,15 @@ Result<DecodedPayload> Decoder::decode(const proto::PayloadHeader& header, std::
     FS_TRY(state.scanner.split(padded, state.texts));
     state.read_each(header, place);
   }
+  if (state.is_unsummarized) FS_TRY(state.derive(header, received_time(header, place)));
   state.complete(header, place);
   state.bytes_since_drop += body.size() + state.reader.repeated_bytes();
   return DecodedPayload{.events = state.events,
                         .rejects = state.rejects,
                         .accepted = state.accepted,
-                        .rejected = static_cast<std::uint32_t>(state.rejects.size())};
+                        .rejected = static_cast<std::uint32_t>(state.rejects.size()),
+                        .rules_found = state.rules_found,
+                        .rules_missing = state.rules_missing};
 }
 
 void encode_payload_event(const proto::PayloadHeader& header, const PayloadPlace& place,

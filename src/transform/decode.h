@@ -15,6 +15,7 @@
 #include "base/id.h"
 #include "events/event.pb.h"
 #include "events/event_view.h"
+#include "transform/flag_rules.h"
 
 namespace flagstream::transform {
 
@@ -34,12 +35,17 @@ struct DecodedPayload {
   // SDK events; accepted + rejected is what the payload holds.
   std::uint32_t accepted = 0;
   std::uint32_t rejected = 0;
+  // Events of which the flag was asked, by whether it was found.
+  std::uint32_t rules_found = 0;
+  std::uint32_t rules_missing = 0;
 };
 
 // Reuses its memory from payload to payload.  Not thread-safe.
 class Decoder {
  public:
-  Decoder();
+  // `find_rules` is asked for events of schema 1 and 2 only; null: what they do not say stays
+  // unsaid.
+  explicit Decoder(FindRules find_rules = nullptr);
   ~Decoder();
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
@@ -47,7 +53,9 @@ class Decoder {
   // `body` is the request's, inflated.  Takes one JSON array of events or one bare event.  Unknown
   // members and nulls are ignored; of two members with one name the last counts (both, where they
   // hold contexts of different form).  An event that is wrong becomes a Reject, and the others
-  // count. InvalidArgument, TooLarge: the payload as a whole is none (events/envelope.h).
+  // count.  Of payloads without summaries the counters, index events and debug copies are made, too
+  // (decode_unsummarized.h).  InvalidArgument, TooLarge: the payload as a whole is none
+  // (events/envelope.h).  Any other error: the flags cannot be read now.
   Result<DecodedPayload> decode(const events::proto::PayloadHeader& header, std::string_view body,
                                 const PayloadPlace& place);
 

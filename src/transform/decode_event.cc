@@ -145,6 +145,7 @@ Fault EventReader::read(ondemand::object& object, const Source& source, EventLis
   out_ = &out;
   out.emplace_back();
   members_ = {};
+  use_ = {};
   context_kinds_.clear();
   contexts_.begin(source);
   if (const Fault fault = read_members(object, out)) return fault;
@@ -165,7 +166,7 @@ Fault EventReader::read_members(ondemand::object& object, EventList& out) {
 Fault EventReader::read_member(std::string_view name, ondemand::value& value, EventList& out) {
   switch (member_of(name)) {
     case Member::Other:
-      return {};
+      return is_unsummarized_ ? read_use(name, value) : Fault();
     case Member::Kind:
       return read_string(value, source_->arena, members_.kind);
     case Member::Key:
@@ -223,6 +224,13 @@ Fault EventReader::read_member(std::string_view name, ondemand::value& value, Ev
       return fault;
     }
   }
+  return {};
+}
+
+Fault EventReader::read_use(std::string_view name, ondemand::value& value) {
+  if (name == "trackEvents") return read_bool(value, use_.track_events);
+  if (name == "excludeFromSummaries") return read_bool(value, use_.exclude_from_summaries);
+  if (name == "debugEventsUntilDate") return read_date(value, use_.debug_until_us);
   return {};
 }
 

@@ -16,12 +16,21 @@ inline constexpr std::size_t kRepeatedBytesPerPayloadMax = 32 << 20;
 
 using EventList = std::vector<events::EventView>;
 
+// What a feature event says of its own use.  Only where the SDK left it to us to summarize: in
+// other payloads it did what these members ask for, and they are not looked at.
+struct FeatureUse {
+  std::optional<bool> track_events = {};
+  std::optional<bool> exclude_from_summaries = {};
+  std::optional<std::int64_t> debug_until_us = {};
+};
+
 // Reused from event to event.  Not thread-safe.
 class EventReader {
  public:
-  // Forgets what the payload before took of the bounds.
-  void begin_payload() {
+  // Forgets what the payload before took of the bounds.  `is_unsummarized`: FeatureUse is read.
+  void begin_payload(bool is_unsummarized) {
     repeated_bytes_ = 0;
+    is_unsummarized_ = is_unsummarized;
     contexts_.begin_payload();
   }
 
@@ -39,6 +48,9 @@ class EventReader {
   // or 0.  The records' views are of the body, of the source's arena, or constant.
   Fault read(ondemand::object& object, const Source& source, EventList& out);
 
+  // Of the event that was read last.
+  const FeatureUse& use() const { return use_; }
+
  private:
   struct Members {
     std::optional<std::string_view> kind;
@@ -53,6 +65,7 @@ class EventReader {
   events::EventView& own() { return (*out_)[first_]; }
   Fault read_members(ondemand::object& object, EventList& out);
   Fault read_member(std::string_view name, ondemand::value& value, EventList& out);
+  Fault read_use(std::string_view name, ondemand::value& value);
   Fault read_reason(ondemand::value& value);
   Fault read_evaluation(ondemand::value& value);
   Fault read_metric(ondemand::value& value);
@@ -69,6 +82,8 @@ class EventReader {
 
   ContextReader contexts_;
   Members members_;
+  FeatureUse use_;
+  bool is_unsummarized_ = false;
   const Source* source_ = nullptr;
   EventList* out_ = nullptr;
   std::size_t first_ =

@@ -128,7 +128,8 @@ class Checksum final : public pipeline::Outputs {
   std::string bytes_;
 };
 
-std::string checksum_of(const std::string& body, int copies, std::uint64_t seed) {
+std::string checksum_of(const std::string& body, int copies, std::uint64_t seed,
+                        std::uint32_t schema = 0, bool unsummarized = false) {
   const std::string folder = testing::TempDir() + "decode_golden_" + std::to_string(::getpid());
   std::filesystem::remove_all(folder);
   telemetry::Registry registry;
@@ -146,6 +147,8 @@ std::string checksum_of(const std::string& body, int copies, std::uint64_t seed)
     header.set_receipt_id(Id128{1, static_cast<std::uint64_t>(i)}.to_bytes());
     header.set_received_us(kNow);
     header.set_environment_id(7);
+    header.set_schema(schema);
+    header.set_unsummarized(unsummarized);
     header.set_credential(i % 2 == 0 ? events::proto::PayloadHeader::SDK_KEY
                                      : events::proto::PayloadHeader::MOBILE_KEY);
     header.set_user_agent(i % 3 == 0 ? "" : "NodeJSClient/9.13.7");
@@ -174,6 +177,16 @@ TEST(DecodeGolden, RecordsOfWholeAndDamagedBodiesStayWhatTheyWere) {
             "ce50cb591a83644187cc02f0a88096ef");
   EXPECT_EQ(checksum_of(file("corpus/event_payload/diagnostic"), 500, 6),
             "5039882a323fa261dc4d5aa42761eeab");
+}
+
+TEST(DecodeGolden, SoDoThoseOfPayloadsWithoutSummaries) {
+  const auto body = [](const char* name) {
+    return file("corpus/event_schemas/" + std::string(name)).substr(1);
+  };
+  EXPECT_EQ(checksum_of(body("schema-1"), 2'000, 7, 1), "076f525d986854af168607d91ad91919");
+  EXPECT_EQ(checksum_of(body("schema-2"), 2'000, 8, 2), "56ae180b5fbc28b077d4654fd8c6a1d8");
+  EXPECT_EQ(checksum_of(body("unsummarized"), 2'000, 9, 4, true),
+            "aa72af58f79ec075f475108c0d7b844a");
 }
 
 }  // namespace

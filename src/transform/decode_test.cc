@@ -283,7 +283,11 @@ TEST(Decode, AMigrationOpIsKeptWholeAndNamesItsFlag) {
   EXPECT_EQ(event.key(), "mig");
   EXPECT_EQ(event.variation(), 2);
   EXPECT_EQ(event.value_json(), R"("shadow")");
+  EXPECT_EQ(event.default_json(), R"("off")");
   EXPECT_EQ(event.raw_json(), text);
+  const auto beside = decode_one(
+      event_of("migration_op", R"("default":"off","evaluation":{"key":"mig","value":"live"})"));
+  EXPECT_EQ(beside.default_json(), R"("off")");
 }
 
 TEST(Decode, ABareDiagnosticObjectIsOneEvent) {

@@ -11,7 +11,9 @@
 #include "pipeline/crash_notes.h"
 #include "transform/before_decode.h"
 #include "transform/decode.h"
+#include "transform/decode_unsummarized.h"
 #include "transform/dedupe.h"
+#include "transform/seen_contexts.h"
 
 namespace flagstream::transform {
 namespace {
@@ -26,16 +28,23 @@ constexpr std::size_t kBufferBytesKept = 1u << 20;
 
 class TransformFold final : public pipeline::Fold {
  public:
-  TransformFold(const TransformSettings& settings, Probe& probe, Dedupe dedupe)
-      : settings_(settings), probe_(probe), dedupe_(std::move(dedupe)) {}
+  TransformFold(const TransformSettings& settings, Probe& probe, Dedupe dedupe, SeenContexts seen)
+      : settings_(settings),
+        probe_(probe),
+        dedupe_(std::move(dedupe)),
+        seen_(std::move(seen)),
+        decoder_(settings.find_rules) {}
 
   Result<void> fold(const pipeline::RecordPlace& place, std::string_view record,
                     pipeline::Outputs& outputs) override;
   Result<void> pass_over(const pipeline::RecordPlace& place, std::string_view record,
                          pipeline::Outputs& outputs) override;
-  void checkpoint(pipeline::Changes& changes) override { dedupe_.checkpoint(changes); }
+  void checkpoint(pipeline::Changes& changes) override {
+    dedupe_.checkpoint(changes);
+    seen_.checkpoint(changes);
+  }
   void checkpointed() override { dedupe_.checkpointed(); }
-  std::size_t dirty_bytes() const override { return dedupe_.dirty_bytes(); }
+  std::size_t dirty_bytes() const override { return dedupe_.dirty_bytes() + seen_.dirty_bytes(); }
 
  private:
   // A payload record taken apart, unless it is damaged or a repeat; then that is said.
@@ -45,6 +54,7 @@ class TransformFold final : public pipeline::Fold {
   Result<void> fold_payload(const PayloadPlace& place, std::string_view record,
                             pipeline::Outputs& outputs);
   Result<std::string_view> inflate(const events::PayloadRecord& payload);
+  bool is_wanted(const events::EventView& event);
   void put_decoded(const events::PayloadRecord& payload, const PayloadPlace& place,
                    const DecodedPayload& decoded, pipeline::Outputs& outputs);
   void put_rejected(const events::PayloadRecord& payload, const PayloadPlace& place,
@@ -56,6 +66,7 @@ class TransformFold final : public pipeline::Fold {
   const TransformSettings& settings_;
   Probe& probe_;
   Dedupe dedupe_;
+  SeenContexts seen_;
   Decoder decoder_;
   std::string inflated_;
   std::string encoded_;
@@ -91,6 +102,7 @@ Result<std::optional<events::PayloadRecord>> TransformFold::take(const PayloadPl
     return std::optional<events::PayloadRecord>();
   }
   dedupe_.advance(received_time(payload->header, place));
+  seen_.advance(dedupe_.clock());
   if (settings_.dedupe) {
     FS_TRY(const bool is_new, dedupe_.take(xxh3_128(events::payload_identity(payload->header))));
     if (!is_new) {
@@ -114,7 +126,12 @@ Result<void> TransformFold::fold_payload(const PayloadPlace& place, std::string_
   if (!body) return refuse(body.error());
   before_decode(*body);
   const auto decoded = decoder_.decode(payload->header, *body, place);
-  if (!decoded) return refuse(decoded.error());
+  if (!decoded) {
+    const ErrorKind kind = decoded.error().kind;
+    if (kind != ErrorKind::InvalidArgument && kind != ErrorKind::TooLarge)
+      return fail(decoded.error());  // not the payload's fault
+    return refuse(decoded.error());
+  }
   put_decoded(*payload, place, *decoded, outputs);
   return {};
 }
@@ -146,9 +163,25 @@ Result<std::string_view> TransformFold::inflate(const events::PayloadRecord& pay
   return std::string_view(inflated_);
 }
 
+// Whether a record of a payload without summaries is to be written: of our index events those of
+// contexts that have had none in a while, be it ours or an identify event.
+bool TransformFold::is_wanted(const events::EventView& event) {
+  if (event.kind == proto::IDENTIFY) seen_.take(event.environment_id, event.contexts);
+  const bool is_our_index = event.kind == proto::INDEX && event.source.part == kPartIndex;
+  if (!is_our_index) return true;
+  const bool is_full = seen_.is_full();
+  const bool is_new = seen_.take(event.environment_id, event.contexts);
+  if (is_full && is_new) probe_.contexts_unseen.add();
+  return is_new;
+}
+
 void TransformFold::put_decoded(const events::PayloadRecord& payload, const PayloadPlace& place,
                                 const DecodedPayload& decoded, pipeline::Outputs& outputs) {
+  const bool is_derived = is_unsummarized(payload.header);
+  std::array<std::uint32_t, proto::EventKind_ARRAYSIZE> records{};
   for (const events::EventView& event : decoded.events) {
+    if (is_derived && !is_wanted(event)) continue;
+    ++records[static_cast<std::size_t>(event.kind)];
     encoded_.clear();
     events::encode_event(event, encoded_);
     outputs.add(kEvents, encoded_);
@@ -157,6 +190,11 @@ void TransformFold::put_decoded(const events::PayloadRecord& payload, const Payl
   probe_.accepted.add();
   probe_.events.add(decoded.accepted);
   probe_.events_rejected.add(decoded.rejected);
+  for (std::size_t kind = 0; kind < records.size(); ++kind)
+    probe_.add_records(static_cast<proto::EventKind>(kind), records[kind]);
+  probe_.payloads_of(payload.header).add();
+  probe_.rules_found.add(decoded.rules_found);
+  probe_.rules_missing.add(decoded.rules_missing);
   put_outcome(payload, place,
               {.outcome = proto::Event::ACCEPTED,
                .accepted = decoded.accepted,
@@ -177,6 +215,7 @@ void TransformFold::put_outcome(const events::PayloadRecord& payload, const Payl
   encoded_.clear();
   encode_payload_event(payload.header, place, outcome, encoded_);
   outputs.add(kEvents, encoded_);
+  probe_.add_records(proto::PAYLOAD, 1);
 }
 
 void TransformFold::put(const proto::Reject& reject, pipeline::Outputs& outputs) {
@@ -184,6 +223,38 @@ void TransformFold::put(const proto::Reject& reject, pipeline::Outputs& outputs)
   encoded_.clear();
   events::encode_reject(reject, encoded_);
   outputs.add(kRejects, encoded_);
+}
+
+constexpr std::array<std::string_view, 6> kSchemas = {"1", "2", "3", "4", "unsummarized", "other"};
+constexpr std::size_t kUnsummarized = 4;
+constexpr std::size_t kOtherSchema = 5;
+
+template <std::size_t... Index>
+std::array<telemetry::Counter, sizeof...(Index)> schema_counters(telemetry::Registry& registry,
+                                                                 std::index_sequence<Index...>) {
+  return {telemetry::Counter(registry, {"flagstream_transform_accepted_payloads_total",
+                                        "Accepted payloads by the form of their events.",
+                                        "schema=\"" + std::string(kSchemas[Index]) + "\""})...};
+}
+
+// In the order of proto::EventKind, from INDEX on.  Records of kind PAYLOAD are one for each
+// payload and counted as such.
+constexpr std::array<std::string_view, 12> kKinds = {
+    "index",    "identify", "feature",      "debug",      "custom",  "click",
+    "pageview", "summary",  "migration_op", "diagnostic", "payload", "alias"};
+
+template <std::size_t... Index>
+std::array<telemetry::Counter, sizeof...(Index)> kind_counters(telemetry::Registry& registry,
+                                                               std::index_sequence<Index...>) {
+  return {telemetry::Counter(
+      registry, {"flagstream_transform_records_total", "Records written to events, by kind.",
+                 "kind=\"" + std::string(kKinds[Index]) + "\""})...};
+}
+
+telemetry::MetricName rules(const std::string& outcome) {
+  return {"flagstream_transform_flag_lookups_total",
+          "Flags asked for what events of schema 1 and 2 do not say.",
+          "outcome=\"" + outcome + "\""};
 }
 
 telemetry::MetricName payloads(const std::string& outcome) {
@@ -202,7 +273,25 @@ Probe::Probe(telemetry::Registry& registry)
       events_rejected(registry, {"flagstream_transform_events_total",
                                  "SDK events by what became of them.", "outcome=\"rejected\""}),
       unknown_records(registry, {"flagstream_transform_unknown_records_total",
-                                 "Records of kinds that this release does not know.", ""}) {}
+                                 "Records of kinds that this release does not know.", ""}),
+      rules_found(registry, rules("found")),
+      rules_missing(registry, rules("missing")),
+      contexts_unseen(
+          registry, {"flagstream_transform_contexts_not_remembered_total",
+                     "Contexts beyond those that are given one index event in five minutes.", ""}),
+      by_schema_(schema_counters(registry, std::make_index_sequence<kSchemas.size()>())),
+      by_kind_(kind_counters(registry, std::make_index_sequence<kKinds.size()>())) {}
+
+telemetry::Counter& Probe::payloads_of(const proto::PayloadHeader& header) {
+  if (header.unsummarized()) return by_schema_[kUnsummarized];
+  const bool is_known = header.schema() >= 1 && header.schema() <= kUnsummarized;
+  return by_schema_[is_known ? header.schema() - 1 : kOtherSchema];
+}
+
+void Probe::add_records(proto::EventKind kind, std::uint64_t count) {
+  static_assert(proto::EventKind_ARRAYSIZE == kKinds.size() + 1);
+  if (count > 0) by_kind_[static_cast<std::size_t>(kind) - 1].add(count);
+}
 
 TransformStage::TransformStage(TransformSettings settings, telemetry::Registry& registry)
     : settings_(std::move(settings)), probe_(registry) {
@@ -212,7 +301,8 @@ TransformStage::TransformStage(TransformSettings settings, telemetry::Registry& 
 Result<std::unique_ptr<pipeline::Fold>> TransformStage::open_fold(
     const pipeline::FoldPlace& place) {
   FS_TRY(Dedupe dedupe, Dedupe::open(place.store));
-  return std::make_unique<TransformFold>(settings_, probe_, std::move(dedupe));
+  FS_TRY(SeenContexts seen, SeenContexts::open(place.store, dedupe.clock()));
+  return std::make_unique<TransformFold>(settings_, probe_, std::move(dedupe), std::move(seen));
 }
 
 }  // namespace flagstream::transform

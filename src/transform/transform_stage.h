@@ -4,8 +4,12 @@
 // Per payload, in this order: its events by index and part, then one record of kind PAYLOAD with
 // the outcome and the counts; its rejects, by index, to rejects.transform.  Ticks are passed on
 // with their time.
+//
+// Payloads without summaries become what other SDKs send (decode_unsummarized.h): every evaluation
+// counts, and a context gets an index event once in five minutes of each partition.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,8 +17,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "events/event.pb.h"
 #include "pipeline/stage.h"
 #include "telemetry/metrics.h"
+#include "transform/flag_rules.h"
 
 namespace flagstream::transform {
 
@@ -23,6 +29,8 @@ struct TransformSettings {
   bool dedupe = true;
   // Appends the inflated form of `gzip` to `out`, as the gateway did when it accepted the body.
   std::function<Result<void>(std::string_view gzip, std::string& out)> inflate;
+  // What events of schema 1 and 2 do not say.  Null: it stays unsaid.
+  FindRules find_rules = nullptr;
 };
 
 // Every payload ends in exactly one of the three outcomes.
@@ -35,6 +43,18 @@ struct Probe {
   telemetry::Counter events;           // of SDKs, accepted
   telemetry::Counter events_rejected;  // of SDKs, in accepted payloads
   telemetry::Counter unknown_records;  // of kinds that this release does not know
+  telemetry::Counter rules_found;      // flags that were asked for what an event does not say
+  telemetry::Counter rules_missing;
+  telemetry::Counter contexts_unseen;  // got an index event again, for too many were seen already
+
+  // Of an accepted payload.
+  telemetry::Counter& payloads_of(const flagstream::events::proto::PayloadHeader& header);
+  // Records written to `events`.
+  void add_records(flagstream::events::proto::EventKind kind, std::uint64_t count);
+
+ private:
+  std::array<telemetry::Counter, 6> by_schema_;
+  std::array<telemetry::Counter, 12> by_kind_;  // from INDEX on
 };
 
 class TransformStage final : public pipeline::Stage {

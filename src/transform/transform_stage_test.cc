@@ -243,6 +243,85 @@ TEST_F(TransformStageTest, AReceivedTimeAheadOfItsAppendIsCutToThat) {
   EXPECT_EQ(all()[3].received_us(), kNow - 5);
 }
 
+proto::PayloadHeader unsummarized(MicrosUtc received = kNow) {
+  proto::PayloadHeader header;
+  header.set_receipt_id(Id128::random().to_bytes());
+  header.set_received_us(received);
+  header.set_environment_id(7);
+  header.set_credential(proto::PayloadHeader::SDK_KEY);
+  header.set_route(proto::PayloadHeader::ANALYTICS);
+  header.set_schema(4);
+  header.set_unsummarized(true);
+  return header;
+}
+
+std::string evaluation_of(const std::string& user) {
+  return R"({"kind":"feature","creationDate":1795407508889,"key":"f","version":1,"variation":0,)"
+         R"("context":{"kind":"user","key":")" +
+         user + R"("}})";
+}
+
+TEST_F(TransformStageTest, AContextGetsOneIndexEventInFiveMinutesAlsoAfterARestart) {
+  post(unsummarized(), "[" + evaluation_of("a") + "," + evaluation_of("a") + "]");
+  run();
+  post(unsummarized(), "[" + evaluation_of("a") + "," + evaluation_of("b") + "]");
+  run();
+  EXPECT_EQ(taken(), Lines({"0/0/1 SUMMARYf", "0/0/2 INDEX", "0/1/1 SUMMARYf",
+                            "0/2/0 PAYLOAD ACCEPTED 2+0", "2/0/1 SUMMARYf", "2/1/1 SUMMARYf",
+                            "2/1/2 INDEX", "2/2/0 PAYLOAD ACCEPTED 2+0"}));
+  clock_.advance(5 * kMicrosPerMinute);
+  post(unsummarized(kNow + 5 * kMicrosPerMinute), "[" + evaluation_of("a") + "]");
+  run();
+  EXPECT_EQ(taken().size(), 11u) << "another five minutes, another index event";
+}
+
+TEST_F(TransformStageTest, ACrashRepeatsTheSameIndexEvents) {
+  post(unsummarized(), "[" + evaluation_of("a") + "]");
+  run(true, false);
+  post(unsummarized(), "[" + evaluation_of("a") + "," + evaluation_of("b") + "]");
+  run(true, false);
+  run();
+  EXPECT_EQ(taken(),
+            Lines({"0/0/1 SUMMARYf", "0/0/2 INDEX", "0/1/0 PAYLOAD ACCEPTED 1+0", "2/0/1 SUMMARYf",
+                   "2/1/1 SUMMARYf", "2/1/2 INDEX", "2/2/0 PAYLOAD ACCEPTED 2+0"}));
+}
+
+TEST_F(TransformStageTest, AnIdentifyEventTellsOfItsContextAsWell) {
+  post(unsummarized(),
+       R"([{"kind":"identify","creationDate":1795407508889,"context":{"kind":"user","key":"a"}},)" +
+           evaluation_of("a") + "]");
+  run();
+  EXPECT_EQ(taken(), Lines({"0/0/0 IDENTIFY", "0/1/1 SUMMARYf", "0/2/0 PAYLOAD ACCEPTED 2+0"}));
+}
+
+class Discarded final : public pipeline::Outputs {
+ public:
+  void add(std::size_t, std::string_view) override {}
+};
+
+TEST_F(TransformStageTest, RecordsAndPayloadsAreCountedByKindAndSchema) {
+  TransformStage stage({.dedupe = true, .inflate = [](auto, auto&) { return Result<void>(); }},
+                       registry_);
+  const auto store = *pipeline::Store::open(folder_ + "/store");
+  const auto fold = *stage.open_fold({.partition = 0, .input_log_id = {1, 1}, .store = *store});
+  Discarded outputs;
+  const auto take = [&](const proto::PayloadHeader& of, const std::string& body) {
+    const pipeline::RecordPlace place{
+        .log_id = {1, 1}, .partition = 0, .offset = 0, .append_time = kNow};
+    EXPECT_TRUE(fold->fold(place, events::encode_payload_head(of) + body, outputs));
+  };
+  take(unsummarized(), "[" + evaluation_of("a") + "]");
+  take(header("p1"), std::string(kBody));
+  take(header("p1"), std::string(kBody));
+  const std::string scrape = registry_.scrape();
+  const auto holds = [&](const std::string& line) { return scrape.find(line) != scrape.npos; };
+  EXPECT_TRUE(holds("flagstream_transform_records_total{kind=\"summary\"} 1\n")) << scrape;
+  EXPECT_TRUE(holds("flagstream_transform_records_total{kind=\"custom\"} 1\n"));
+  EXPECT_TRUE(holds("flagstream_transform_records_total{kind=\"payload\"} 3\n"));
+  EXPECT_TRUE(holds("flagstream_transform_accepted_payloads_total{schema=\"unsummarized\"} 1\n"));
+  EXPECT_TRUE(holds("flagstream_transform_accepted_payloads_total{schema=\"4\"} 1\n"));
+}
+
 TEST_F(TransformStageTest, TicksArePassedOnWithTheirTime) {
   append({events::tick_record()});
   run();
