@@ -46,7 +46,7 @@ struct Probe {
                                    "Of them, those that wait for an evaluation.", ""}),
         context_bytes(registry, {"flagstream_delivery_client_context_bytes",
                                  "Contexts that open streams keep.", ""}),
-        puts(registry, messages("put")),
+        put_messages(registry, messages("put")),
         patches(registry, messages("patch")),
         deletes(registry, messages("delete")),
         pings(registry, messages("ping")),
@@ -70,7 +70,7 @@ struct Probe {
   telemetry::Gauge streams;
   telemetry::Gauge waiting_streams;
   telemetry::Gauge context_bytes;
-  telemetry::Counter puts;
+  telemetry::Counter put_messages;
   telemetry::Counter patches;
   telemetry::Counter deletes;
   telemetry::Counter pings;
@@ -339,7 +339,7 @@ class ClientSide::State::EvaluationStream final : public StreamContents {
     const auto now = current();
     if (!now) return std::nullopt;
     is_behind_ = false;
-    state_.probe.puts.add();
+    state_.probe.put_messages.add();
     return now->flags->put_message(now->context, asked_.reasons, sent_);
   }
 
@@ -347,7 +347,7 @@ class ClientSide::State::EvaluationStream final : public StreamContents {
     const auto now = current();
     if (!now) return std::nullopt;
     if (now->flags->generation() != sent_.generation) {
-      state_.probe.puts.add();
+      state_.probe.put_messages.add();
       return now->flags->put_message(now->context, asked_.reasons, sent_);
     }
     if (now->flags->revision() <= sent_.revision) return std::string();
