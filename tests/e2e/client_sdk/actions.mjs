@@ -47,7 +47,7 @@ export function actions(sdks, say) {
 // The two SDKs before version 4, in a browser and in Node.
 export const before4 = (initialize) => ({
   async init(env, context, hash, options, listens) {
-    const client = initialize(env, context, { hash, flushInterval: 2000, evaluationReasons: true, ...options });
+    const client = initialize(env, context, { hash, flushInterval: 2000, evaluationReasons: true, sendEventsOnlyForVariation: true, ...options });
     listens(client);
     await client.waitForInitialization(20);
     return client;
