@@ -63,15 +63,18 @@ ClientFlags::ClientFlags(const environment::FlagSet& set,
     const flags::Flag* flag = item.json == nullptr ? nullptr : evaluator_->find(key);
     if (flag == nullptr || !may_see(kind, *flag)) continue;
     keys->push_back(key);
-    entries_.push_back(
-        {.flag = flag,
-         .quoted_key = json::quoted(key),
-         .begin = R"("flagVersion":)" + std::to_string(flag->version) + R"(,"value":)"});
+    Entry entry{.flag = flag, .head = json::quoted(key), .key_size = 0, .members_from = 0};
+    entry.key_size = entry.head.size();
+    entry.head.append(":{").append(version_);
+    entry.members_from = entry.head.size();
+    entry.head.append(R"("flagVersion":)").append(std::to_string(flag->version));
+    entry.head.append(R"(,"value":)");
+    entries_.push_back(std::move(entry));
   }
   keys_ = std::move(keys);
 }
 
-void ClientFlags::append_members(std::string& out, const Entry& entry,
+void ClientFlags::append_members(std::string& out, const Entry& entry, std::string_view head,
                                  const flags::Context& context, Reasons reasons) const {
   // One for each shard: it keeps its memory.
   thread_local std::vector<PrerequisiteEvaluation> prerequisites;
@@ -81,7 +84,7 @@ void ClientFlags::append_members(std::string& out, const Entry& entry,
   flags::EvaluationOptions options;
   if (has_prerequisites) options.prerequisites = &prerequisites;
   const Evaluation evaluation = evaluator_->evaluate(flag, context, options);
-  out += entry.begin;
+  out += head;
   out += evaluation.value;
   if (evaluation.variation) {
     out += R"(,"variation":)";
@@ -108,11 +111,8 @@ void ClientFlags::append_all(std::string& out, const flags::Context& context, Re
   out += '{';
   for (const Entry& entry : entries_) {
     if (&entry != entries_.data()) out += ',';
-    out += entry.quoted_key;
-    out += ":{";
-    out += version_;
-    const std::size_t begin = out.size();
-    append_members(out, entry, context, reasons);
+    const std::size_t begin = out.size() + entry.members_from;
+    append_members(out, entry, entry.head, context, reasons);
     if (digests != nullptr) digests->push_back(digest_of(std::string_view(out).substr(begin)));
   }
   out += '}';
@@ -131,7 +131,7 @@ std::string ClientFlags::put_message(const flags::Context& context, Reasons reas
 void ClientFlags::append_patch(std::string& out, const Entry& entry,
                                std::string_view members) const {
   out += "event: patch\ndata: {\"key\":";
-  out += entry.quoted_key;
+  out += entry.quoted_key();
   out += ',';
   out += version_;
   out += members;
@@ -158,13 +158,15 @@ ClientFlags::Changes ClientFlags::changes_since(Sent& sent, const flags::Context
     const std::string& key = (*keys_)[i];
     while (at < old.size() && old[at] < key) delete_old();
     members.clear();
-    append_members(members, entries_[i], context, reasons);
+    const Entry& entry = entries_[i];
+    append_members(members, entry, std::string_view(entry.head).substr(entry.members_from), context,
+                   reasons);
     digests.push_back(digest_of(members));
     const bool was_there = at < old.size() && old[at] == key;
     const bool is_same = was_there && sent.digests[at] == digests.back();
     if (was_there) ++at;
     if (is_same) continue;
-    append_patch(changes.messages, entries_[i], members);
+    append_patch(changes.messages, entry, members);
     ++changes.patches;
   }
   while (at < old.size()) delete_old();

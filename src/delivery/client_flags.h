@@ -61,12 +61,16 @@ class ClientFlags {
  private:
   struct Entry {
     const flags::Flag* flag;
-    std::string quoted_key;
-    std::string begin;  // "flagVersion":N,"value":
+    std::string head;      // "KEY":{"version":N,"flagVersion":N,"value":  in one piece, for speed
+    std::size_t key_size;  // of "KEY"
+    std::size_t members_from;  // of "flagVersion", in `head`
+
+    std::string_view quoted_key() const { return std::string_view(head).substr(0, key_size); }
   };
 
-  void append_members(std::string& out, const Entry& entry, const flags::Context& context,
-                      Reasons reasons) const;
+  // The answer for the flag without its first brace; `head` is what of the entry's it begins with.
+  void append_members(std::string& out, const Entry& entry, std::string_view head,
+                      const flags::Context& context, Reasons reasons) const;
   void append_patch(std::string& out, const Entry& entry, std::string_view members) const;
 
   std::shared_ptr<const flags::Evaluator> evaluator_;

@@ -132,12 +132,9 @@ struct ClientSide::State {
 
   Result<Admitted> admit(http::Request& request, Source source, Flags flags) {
     auto asked = read(request, source);
-    auto context = asked ? parse_context(asked->context)
-                         : Result<flags::Context>(fail(std::move(asked).error()));
-    if (!context) {
-      probe.bad_context.add();
-      return fail(std::move(context).error());
-    }
+    if (!asked) return refuse_context(std::move(asked).error());
+    auto context = parse_context(asked->context);
+    if (!context) return refuse_context(std::move(context).error());
     FS_TRY(check(*flags, source, *context, asked->hash));
     auto evaluable = client_flags.get(flags, source.kind);
     if (evaluable == nullptr) {
@@ -148,6 +145,11 @@ struct ClientSide::State {
                     .asked = *std::move(asked),
                     .client_flags = std::move(evaluable),
                     .context = *std::move(context)};
+  }
+
+  std::unexpected<Error> refuse_context(Error why) {
+    probe.bad_context.add();
+    return fail(std::move(why));
   }
 
   static Result<Asked> read(http::Request& request, Source source) {
@@ -264,8 +266,6 @@ class ClientSide::State::EvaluationStream final : public StreamContents {
     take_turn();
     count_context(-asked_.context.size());
   }
-
-  const std::string& credential() const { return credential_; }
 
   io::Task<bool> begin(http::StreamWriter& writer) override {
     const std::optional<std::string> message = put();
@@ -401,7 +401,8 @@ io::Task<http::Response> ClientSide::State::stream(http::Request& request, Sourc
     probe.overloaded.add();
     co_return http::error_response(Error(ErrorKind::Unavailable, "too many streams are open"));
   }
-  co_return begin_stream(**flags, source.kind, contents->credential(), std::move(contents));
+  co_return begin_stream(**flags, source.kind, *credential_of(request, source.kind),
+                         std::move(contents));
 }
 
 io::Task<http::Response> ClientSide::State::ping_stream(http::Request& request,
