@@ -393,6 +393,11 @@ TEST_F(ClientSideTest, WhatStreamsKeepIsLimited) {
   first->read_until("\n\n\r\n");
   second->read_until("\n\n\r\n");
   EXPECT_EQ(status_of(ask(line)), 503);
+  first.reset();
+  std::string answer;
+  for (int tries = 0; tries < 10'000 && !answer.starts_with("HTTP/1.1 200"); ++tries)
+    answer = open_stream(line)->read_until("\r\n\r\n");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200")) << "the one that has gone keeps nothing";
 }
 
 TEST_F(ClientSideTest, SecureModeNeedsTheHashOfTheContext) {
