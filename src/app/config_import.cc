@@ -9,7 +9,6 @@
 
 #include "app/client_commands.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/id.h"
 #include "environment/config_record.h"
 #include "environment/fold.h"
@@ -120,7 +119,9 @@ class Import {
       document.set_client_side_id(options_.client_side_id);
       set_keys_.emplace_back("client-side id", options_.client_side_id);
     }
-    if (!is_new && set_keys_.empty()) return {};
+    const bool was_secure = document.secure_mode();
+    document.set_secure_mode(options_.secure_mode.value_or(was_secure));
+    if (!is_new && set_keys_.empty() && document.secure_mode() == was_secure) return {};
     proto::Item item;
     item.set_kind(proto::Item::ENVIRONMENT);
     item.set_key(kEnvironmentKey);
@@ -138,18 +139,17 @@ class Import {
   static bool set_key(proto::Environment& document, proto::Credential::Kind kind,
                       const std::string& key) {
     if (key.empty()) return false;
-    const std::string hash = sha256(key);
+    const proto::Credential made = environment::credential_of(kind, key);
     auto& all = *document.mutable_credentials();
     const auto is_of_kind = [kind](const auto& each) { return each.kind() == kind; };
     const auto is_same = [&](const auto& each) {
-      return is_of_kind(each) && each.sha256() == hash && each.expires_us() == 0;
+      return is_of_kind(each) && each.sha256() == made.sha256() && each.expires_us() == 0 &&
+             each.hmac_state() == made.hmac_state();
     };
     if (std::ranges::count_if(all, is_of_kind) == 1 && std::ranges::any_of(all, is_same))
       return false;
     all.erase(std::remove_if(all.begin(), all.end(), is_of_kind), all.end());
-    auto* credential = all.Add();
-    credential->set_kind(kind);
-    credential->set_sha256(hash);
+    *all.Add() = made;
     return true;
   }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <iosfwd>
+#include <optional>
 #include <string>
 
 namespace flagstream::app {
@@ -15,6 +16,7 @@ struct ImportOptions {
   std::string sdk_key;
   std::string mobile_key;
   std::string client_side_id;
+  std::optional<bool> secure_mode = {};  // none: it stays as it is, off at first
 };
 
 // Appends what differs from what `config` says already: new versions are above the old ones, and

@@ -139,5 +139,21 @@ TEST_F(ConfigImportTest, AFileOfAnotherShapeIsAUsageError) {
     EXPECT_EQ(import(document), kExitUsage) << document;
 }
 
+TEST_F(ConfigImportTest, SecureModeStaysAsItWasSet) {
+  ImportOptions options;
+  options.sdk_key = "sdk-1";
+  options.secure_mode = true;
+  ASSERT_EQ(import(kOneFlag, options), kExitDone);
+  EXPECT_TRUE(keys().secure_mode());
+  EXPECT_EQ(keys().credentials(0).hmac_state(), hmac_sha256_state("sdk-1"));
+  ASSERT_EQ(import(kOneFlag), kExitDone);
+  EXPECT_EQ(out_.str(), "0 changes\n");
+  EXPECT_TRUE(keys().secure_mode());
+  options.secure_mode = false;
+  ASSERT_EQ(import(kOneFlag, options), kExitDone);
+  EXPECT_EQ(out_.str(), "1 changes\n");
+  EXPECT_FALSE(keys().secure_mode());
+}
+
 }  // namespace
 }  // namespace flagstream::app

@@ -131,6 +131,8 @@ void add_config(CLI::App& root, Common& common, Chosen& chosen) {
   import_command->add_option("--sdk-key", import->sdk_key, "none: a new one the first time");
   import_command->add_option("--mobile-key", import->mobile_key);
   import_command->add_option("--client-side-id", import->client_side_id);
+  import_command->add_option("--secure-mode", import->secure_mode,
+                             "true: requests by client-side id need a hash of their context");
   import_command->callback([&common, &chosen, import] {
     chosen = [&common, import] {
       const auto effective = common.load();

@@ -61,6 +61,27 @@ TEST(Hash, MatchesPublishedVectors) {
   EXPECT_FALSE(equal_constant_time("same", "sam"));
 }
 
+TEST(Hash, AnHmacStateStandsForItsKey) {
+  const std::string key = "sdk-01234567-89ab-cdef-0123-456789abcdef";
+  const std::string state = hmac_sha256_state(key);
+  EXPECT_EQ(hmac_sha256_hex_from(state, "user-key-123"),
+            "73df666a13f2c474e50aa34ca5a761e89abb737fb139ff65fdde7fa85c9dcacd");
+  EXPECT_EQ(hmac_sha256_hex_from(state, "other:user-key-123"),
+            "98a933ca26d2951547fc021981ebcdeda95fbca2ac3f767ae67f7042d5458f72");
+  EXPECT_EQ(hmac_sha256_hex_from(state, "org:o1:user:user-key-123"),
+            "39cc8939f32cf5ed120c2cff2bde6609a43946560100fbab6d1ab95b9d3cfe01");
+  // Each size around those of SHA-256's block and of its padding.
+  for (const std::size_t key_size : {0u, 1u, 63u, 64u, 65u, 200u}) {
+    for (std::size_t size = 0; size < 200; ++size) {
+      const std::string long_key(key_size, 'k');
+      const std::string message(size, 'm');
+      ASSERT_EQ(hmac_sha256_hex_from(hmac_sha256_state(long_key), message),
+                hmac_sha256_hex(long_key, message))
+          << key_size << ' ' << size;
+    }
+  }
+}
+
 TEST(Id128, TextAndBytesRoundTripAndBadTextIsRefused) {
   const Id128 id{0x0123456789abcdef, 0xfedcba9876543210};
   EXPECT_EQ(id.to_hex(), "0123456789abcdeffedcba9876543210");

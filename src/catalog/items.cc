@@ -1,22 +1,10 @@
 #include "catalog/items.h"
 
 #include "base/assert.h"
-#include "base/hash.h"
 #include "catalog/flag_json.h"
 #include "environment/config_record.h"
 
 namespace flagstream::catalog {
-
-namespace {
-
-void add_credential(environment::proto::Environment& to, environment::proto::Credential::Kind kind,
-                    std::string_view key) {
-  auto* credential = to.add_credentials();
-  credential->set_kind(kind);
-  credential->set_sha256(sha256(key));
-}
-
-}  // namespace
 
 Result<Item> environment_item(const Project& project, const Environment& environment) {
   environment::proto::Environment document;
@@ -24,8 +12,11 @@ Result<Item> environment_item(const Project& project, const Environment& environ
   document.set_key(environment.key);
   document.set_name(environment.name);
   document.set_client_side_id(environment.client_side_id);
-  add_credential(document, environment::proto::Credential::SDK_KEY, environment.sdk_key);
-  add_credential(document, environment::proto::Credential::MOBILE_KEY, environment.mobile_key);
+  using environment::proto::Credential;
+  *document.add_credentials() =
+      environment::credential_of(Credential::SDK_KEY, environment.sdk_key);
+  *document.add_credentials() =
+      environment::credential_of(Credential::MOBILE_KEY, environment.mobile_key);
   FS_TRY(std::string encoded, environment::encode_environment(document));
   return Item{.environment = environment.id,
               .project = project.id,

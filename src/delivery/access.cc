@@ -65,4 +65,12 @@ io::Task<Result<Flags>> Access::flags_for(CredentialKind kind,
   co_return unknown(kind);
 }
 
+io::Task<Result<Flags>> Access::recent_flags_for(CredentialKind kind,
+                                                 std::optional<std::string_view> credential) {
+  if (credential && environments_.age() <= 1'000 * kRecent.count()) {
+    if (auto flags = find(kind, *credential)) co_return flags;
+  }
+  co_return co_await flags_for(kind, credential);
+}
+
 }  // namespace flagstream::delivery

@@ -2,6 +2,7 @@
 // docs/protocols/delivery.md.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -15,6 +16,8 @@ namespace flagstream::delivery {
 
 using Flags = std::shared_ptr<const environment::FlagSet>;
 
+inline constexpr std::chrono::milliseconds kRecent{20};
+
 // Thread-safe.  `environments` must outlive it.
 class Access {
  public:
@@ -26,6 +29,10 @@ class Access {
   // client-side id), Unavailable (it cannot be told yet).
   io::Task<Result<Flags>> flags_for(environment::CredentialKind kind,
                                     std::optional<std::string_view> credential);
+  // The same, current as of at most kRecent ago: for requests that are too many to wait for the end
+  // of `config` each.  Does not go back behind what anybody was given before.
+  io::Task<Result<Flags>> recent_flags_for(environment::CredentialKind kind,
+                                           std::optional<std::string_view> credential);
   // What it opens by what is known at this moment; null: nothing.
   Flags find(environment::CredentialKind kind, std::string_view credential) const;
 

@@ -2,13 +2,11 @@
 
 #include <utility>
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
-
 #include "base/hash.h"
 #include "delivery/messages.h"
+#include "delivery/stream.h"
 #include "http/conditional.h"
 #include "http/cross_origin.h"
-#include "io/signal.h"
 
 namespace flagstream::delivery {
 namespace {
@@ -17,11 +15,7 @@ using environment::CredentialKind;
 using environment::Environments;
 using environment::FlagSet;
 using environment::SeenRevision;
-// The check does not see the use in co_await expressions.
-// NOLINTNEXTLINE(misc-unused-using-decls)
-using boost::asio::experimental::awaitable_operators::operator||;
 
-constexpr std::string_view kHeartbeat = ":\n";
 constexpr std::size_t kFallBackBodyBytesMax = 1u << 20;  // a context
 
 struct Probe {
@@ -42,18 +36,6 @@ struct Probe {
   telemetry::Counter not_modified;
 };
 
-// Counts a stream for as long as it lives, however it ends.
-class OpenStream {
- public:
-  explicit OpenStream(telemetry::Gauge& streams) : streams_(streams) { streams_.add(1); }
-  ~OpenStream() { streams_.add(-1); }
-  OpenStream(const OpenStream&) = delete;
-  OpenStream& operator=(const OpenStream&) = delete;
-
- private:
-  telemetry::Gauge& streams_;
-};
-
 }  // namespace
 
 struct ServerSide::State {
@@ -64,10 +46,6 @@ struct ServerSide::State {
 
   io::Task<Result<Flags>> flags_for(const http::Request& request) {
     return access.flags_for(CredentialKind::SdkKey, http::authorization_key(request.headers));
-  }
-
-  static void name_environment(const FlagSet& flags, http::Response& response) {
-    if (!flags.client_side_id.empty()) response.headers.add("X-LD-EnvID", flags.client_side_id);
   }
 
   io::Task<http::Response> poll(http::Request& request) {
@@ -128,36 +106,49 @@ struct ServerSide::State {
   io::Task<http::Response> stream(http::Request& request) {
     const auto flags = co_await flags_for(request);
     if (!flags) co_return http::error_response(flags.error());
-    http::Response response;
-    response.headers.add("Content-Type", "text/event-stream; charset=utf-8");
-    response.headers.add("Cache-Control", "no-cache");
-    response.headers.add("X-Accel-Buffering", "no");
-    name_environment(**flags, response);
+    http::Response response = stream_response(**flags);
     response.stream = [this, text = std::string(*http::authorization_key(request.headers)),
                        id = (*flags)->environment](http::StreamWriter& writer) {
-      return follow(text, id, writer);
+      return run_stream(text, id, writer);
     };
     co_return response;
   }
 
   // A put, then every change in order, until the client is gone or the key opens the environment no
   // longer.
-  io::Task<void> follow(const std::string& key, EnvironmentId id, http::StreamWriter& writer) {
+  io::Task<void> run_stream(const std::string& key, EnvironmentId id, http::StreamWriter& writer) {
     const OpenStream open(probe.streams);
-    io::Signal changed(co_await io::net::this_coro::executor);
-    const auto subscription = environments.subscribe(id, [&changed] { changed.notify(); });
-    std::optional<SeenRevision> seen =
-        co_await send_put(access.find(CredentialKind::SdkKey, key), writer);
-    while (seen) {
-      const auto ended = co_await (changed.wait(settings.heartbeat) || writer.until_closed());
-      if (ended.index() == 1) break;
-      if (environments.find(CredentialKind::SdkKey, key) != id) break;
-      seen = std::get<0>(ended) ? co_await send_changes(id, *seen, writer)
-                                : co_await send_heartbeat(*seen, writer);
-    }
+    FlagStream contents(*this, key, id);
+    co_await follow(environments,
+                    {.environment = id,
+                     .kind = CredentialKind::SdkKey,
+                     .credential = key,
+                     .heartbeat = settings.heartbeat},
+                    contents, writer);
   }
 
-  // All three: what the client has now; nullopt once the stream is over.
+  class FlagStream final : public StreamContents {
+   public:
+    FlagStream(State& state, std::string_view key, EnvironmentId id)
+        : state_(state), key_(key), id_(id) {}
+
+    io::Task<bool> begin(http::StreamWriter& writer) override {
+      seen_ = co_await state_.send_put(state_.access.find(CredentialKind::SdkKey, key_), writer);
+      co_return seen_.has_value();
+    }
+    io::Task<bool> catch_up(http::StreamWriter& writer) override {
+      seen_ = co_await state_.send_changes(id_, *seen_, writer);
+      co_return seen_.has_value();
+    }
+
+   private:
+    State& state_;
+    std::string_view key_;
+    EnvironmentId id_;
+    std::optional<SeenRevision> seen_;
+  };
+
+  // Both: what the client has now; nullopt once the stream is over.
   io::Task<std::optional<SeenRevision>> send_put(Flags flags, http::StreamWriter& writer) {
     if (flags == nullptr) co_return std::nullopt;
     const SeenRevision seen{.generation = flags->generation, .revision = flags->revision};
@@ -178,12 +169,6 @@ struct ServerSide::State {
       if (!co_await writer.write(*message)) co_return std::nullopt;
       probe.changes.add();
     }
-    co_return seen;
-  }
-
-  io::Task<std::optional<SeenRevision>> send_heartbeat(SeenRevision seen,
-                                                       http::StreamWriter& writer) {
-    if (!co_await writer.write(kHeartbeat)) co_return std::nullopt;
     co_return seen;
   }
 

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/hash.h"
+
 namespace flagstream::environment {
 namespace {
 
@@ -99,6 +101,14 @@ Result<proto::Record> decode_config_record(std::string_view record) {
   return decoded;
 }
 
+proto::Credential credential_of(proto::Credential::Kind kind, std::string_view key) {
+  proto::Credential credential;
+  credential.set_kind(kind);
+  credential.set_sha256(sha256(key));
+  if (kind == proto::Credential::SDK_KEY) credential.set_hmac_state(hmac_sha256_state(key));
+  return credential;
+}
+
 Result<std::string> encode_environment(const proto::Environment& environment) {
   if (environment.key().empty()) return fail(ErrorKind::InvalidArgument, "environment without key");
   for (const auto& credential : environment.credentials()) {
@@ -107,6 +117,8 @@ Result<std::string> encode_environment(const proto::Environment& environment) {
       return fail(ErrorKind::InvalidArgument, "credential of unknown kind");
     if (credential.sha256().size() != kSha256Bytes)
       return fail(ErrorKind::InvalidArgument, "credential whose hash is not 32 bytes");
+    if (!credential.hmac_state().empty() && credential.hmac_state().size() != kHmacSha256StateBytes)
+      return fail(ErrorKind::InvalidArgument, "credential whose HMAC state is not 64 bytes");
   }
   std::string out;
   if (!environment.SerializeToString(&out))

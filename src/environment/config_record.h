@@ -36,8 +36,12 @@ Result<std::string> encode_config_record(const proto::Record& record);
 // counts, its contents do not.
 Result<proto::Record> decode_config_record(std::string_view record);
 
+// What a gateway needs of a key: its SHA-256 and, of an SDK key, what checks the hashes of secure
+// mode.  The text itself is not in it.
+proto::Credential credential_of(proto::Credential::Kind kind, std::string_view key);
+
 // The document of an item of kind ENVIRONMENT.  InvalidArgument: no key, or a credential whose kind
-// is unknown or whose hash is not 32 bytes.
+// is unknown, whose hash is not 32 bytes or whose HMAC state is neither absent nor 64 bytes.
 Result<std::string> encode_environment(const proto::Environment& environment);
 // DataLoss: not our encoding.  Credentials that this release does not understand are kept: skip
 // them.

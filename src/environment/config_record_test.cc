@@ -127,5 +127,26 @@ TEST(ConfigRecord, AnEnvironmentNeedsAKeyAndWholeHashes) {
   EXPECT_EQ(decode_environment("\x0a\x7f").error().kind, ErrorKind::DataLoss);
 }
 
+TEST(ConfigRecord, AnSdkKeyLeavesWhatChecksItsHashes) {
+  // The example of the format document, computed by an independent SHA-256.
+  const std::string state =
+      "3c29aec14e45942a5535a541a2fa7ca1d7ae528a18a23bbec4e68d8f001582ef"
+      "e11bd484ba47435e7531a9ee8cac76d4668cb764fcdfebd905ce49dd0fc862dc";
+  const proto::Credential credential = credential_of(proto::Credential::SDK_KEY, "sdk-key-1");
+  EXPECT_EQ(credential.sha256(), sha256("sdk-key-1"));
+  ASSERT_EQ(credential.hmac_state().size(), 64u);
+  for (std::size_t i = 0; i < 64; ++i)
+    ASSERT_EQ(static_cast<unsigned char>(credential.hmac_state()[i]),
+              std::stoi(state.substr(2 * i, 2), nullptr, 16))
+        << i;
+  EXPECT_EQ(credential_of(proto::Credential::MOBILE_KEY, "mob-1").hmac_state(), "");
+  proto::Environment environment;
+  environment.set_key("production");
+  *environment.add_credentials() = credential;
+  EXPECT_TRUE(encode_environment(environment));
+  environment.mutable_credentials(0)->mutable_hmac_state()->pop_back();
+  EXPECT_EQ(encode_environment(environment).error().kind, ErrorKind::InvalidArgument);
+}
+
 }  // namespace
 }  // namespace flagstream::environment

@@ -33,6 +33,12 @@ struct FlagSetItem {
   std::shared_ptr<const std::string> json;  // compact; null: deleted
 };
 
+// Checks the hashes that one SDK key made.
+struct HashKey {
+  std::string hmac_state;  // of hmac_sha256_hex_from(); empty: it is not known
+  MicrosUtc expires = 0;   // of the SDK key; 0: never
+};
+
 // The flags and segments of one environment at one revision.  Immutable.
 struct FlagSet {
   EnvironmentId environment{};
@@ -40,6 +46,9 @@ struct FlagSet {
   std::uint64_t generation = 0;
   std::uint64_t revision = 0;
   std::string client_side_id;
+  // Requests by client-side id need a hash of their context, made with one of the SDK keys.
+  bool secure_mode = false;
+  std::vector<HashKey> hash_keys;  // one for each SDK key, expired ones included
   std::map<std::string, FlagSetItem, std::less<>> flags;
   std::map<std::string, FlagSetItem, std::less<>> segments;
   // {"flags":{...},"segments":{...}}: one buffer that all connections share.

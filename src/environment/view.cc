@@ -47,6 +47,17 @@ FlagSetItem item_of(const proto::Item& item, const Items* before) {
   return made;
 }
 
+void add_environment(FlagSet& set, const proto::Environment& environment) {
+  set.client_side_id = environment.client_side_id();
+  set.secure_mode = environment.secure_mode();
+  for (const proto::Credential& each : environment.credentials()) {
+    if (each.kind() != proto::Credential::SDK_KEY) continue;
+    const bool is_whole = each.hmac_state().size() == kHmacSha256StateBytes;
+    set.hash_keys.push_back(
+        {.hmac_state = is_whole ? each.hmac_state() : std::string(), .expires = each.expires_us()});
+  }
+}
+
 std::shared_ptr<const FlagSet> flag_set_of(EnvironmentId id, std::uint64_t generation,
                                            const EnvironmentState& state, const FlagSet* before) {
   auto set = std::make_shared<FlagSet>();
@@ -56,7 +67,7 @@ std::shared_ptr<const FlagSet> flag_set_of(EnvironmentId id, std::uint64_t gener
   for (const auto& [name, item] : state.items) {
     if (name.first == proto::Item::ENVIRONMENT && !item.deleted()) {
       const auto environment = decode_environment(item.document());
-      if (environment) set->client_side_id = environment->client_side_id();
+      if (environment) add_environment(*set, *environment);
     }
     if (!is_flag_or_segment(name.first)) continue;
     const bool is_flag = name.first == proto::Item::FLAG;

@@ -51,6 +51,29 @@ TEST_F(ViewTest, WhatDidNotChangeIsShared) {
   EXPECT_EQ((*rings_[kId].since(3))[0]->item.json, after->flags.at("b").json);
 }
 
+TEST_F(ViewTest, AFlagSetKnowsWhatSecureModeNeeds) {
+  take(change(environment_item(1)));
+  show();
+  EXPECT_FALSE(view_->flag_sets.at(kId)->secure_mode);
+  ASSERT_EQ(view_->flag_sets.at(kId)->hash_keys.size(), 1u);
+  EXPECT_EQ(view_->flag_sets.at(kId)->hash_keys[0].hmac_state, "") << "an older record";
+  proto::Item item = environment_item(2);
+  auto document = *decode_environment(item.document());
+  document.set_secure_mode(true);
+  *document.add_credentials() = credential_of(proto::Credential::MOBILE_KEY, "mob-1");
+  auto& next = *document.add_credentials();
+  next = credential_of(proto::Credential::SDK_KEY, "sdk-8");
+  next.set_expires_us(5);
+  item.set_version(2);
+  item.set_document(*encode_environment(document));
+  take(change(item));
+  show();
+  EXPECT_TRUE(view_->flag_sets.at(kId)->secure_mode);
+  ASSERT_EQ(view_->flag_sets.at(kId)->hash_keys.size(), 2u) << "one for each SDK key";
+  EXPECT_EQ(view_->flag_sets.at(kId)->hash_keys[1].hmac_state, hmac_sha256_state("sdk-8"));
+  EXPECT_EQ(view_->flag_sets.at(kId)->hash_keys[1].expires, 5);
+}
+
 TEST_F(ViewTest, TheFingerprintFollowsTheContents) {
   take(change(environment_item(1)));
   take(change(flag(2, "a", 1)));

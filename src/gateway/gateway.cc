@@ -1,9 +1,13 @@
 #include "gateway/gateway.h"
 
+#include <algorithm>
+#include <iterator>
 #include <thread>
 
 #include <fmt/format.h>
 
+#include "delivery/client_side.h"
+#include "delivery/evaluators.h"
 #include "delivery/server_side.h"
 #include "environment/environments.h"
 #include "gateway/authenticate.h"
@@ -65,6 +69,11 @@ class Gateway::Parts {
                     collaborators(*payloads_, *environments_, clock, registry)),
         access_(*environments_, registry),
         server_side_({}, access_, *environments_, registry),
+        client_side_({}, {.access = access_,
+                          .evaluators = evaluators_,
+                          .environments = *environments_,
+                          .clock = clock,
+                          .registry = registry}),
         to_control_({.socket_path = settings.control_socket, .role = "control"}, registry),
         settings_(std::move(settings)) {}
 
@@ -91,6 +100,7 @@ class Gateway::Parts {
  private:
   std::vector<http::Route> routes() {
     std::vector<http::Route> all = server_side_.routes();
+    std::ranges::move(client_side_.routes(), std::back_inserter(all));
     for (ingest::Endpoint& endpoint : events_api_.endpoints()) {
       http::Route route{.method = std::move(endpoint.method),
                         .pattern = std::move(endpoint.path),
@@ -124,7 +134,9 @@ class Gateway::Parts {
   std::unique_ptr<environment::Environments> environments_;
   ingest::EventsApi events_api_;
   delivery::Access access_;
+  delivery::Evaluators evaluators_;
   delivery::ServerSide server_side_;
+  delivery::ClientSide client_side_;
   http::Forwarder to_control_;
   Settings settings_;
   std::unique_ptr<http::Server> server_;

@@ -115,6 +115,21 @@ TEST_F(GatewayTest, AKeyIsKnownAsSoonAsItWasAppended) {
   EXPECT_EQ(status_of("POST /bulk", kOther, "[]"), 202);
 }
 
+TEST_F(GatewayTest, ClientSideSdksAreServed) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start(std::chrono::milliseconds(60'000));
+  const std::string context = "eyJrZXkiOiJ1In0";  // {"key":"u"}
+  EXPECT_EQ(status_of("GET /sdk/evalx/client-7/contexts/" + context), 200);
+  EXPECT_EQ(status_of("GET /sdk/evalx/client-8/contexts/" + context), 404);
+  EXPECT_EQ(status_of("GET /sdk/evalx/contexts/" + context, kKey), 200);
+  EXPECT_EQ(status_of("GET /sdk/goals/client-7"), 200);
+  EXPECT_EQ(status_of("GET /msdk/evalx/contexts/" + context, kKey), 401);
+  EXPECT_EQ(status_of("OPTIONS /sdk/evalx/nobody/context"), 204);
+  Client client(gateway_->address());
+  client.send("GET /eval/client-7/" + context + " HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.read_until("event: put\ndata: {}\n\n");
+}
+
 TEST_F(GatewayTest, BrowsersCanReadWhateverAnEventRouteAnswers) {
   append({change(environment_item(1))});
   start(std::chrono::milliseconds(60'000));
