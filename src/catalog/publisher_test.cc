@@ -59,7 +59,7 @@ class PublisherTest : public testing::Test {
     ASSERT_TRUE(catalog_->create_flag("shop", {.key = key, .name = key}, actor_));
   }
   void turn(const std::string& key, const char* kind) {
-    FlagPatch patch;
+    SemanticPatch patch;
     json::Object body;
     body["kind"] = kind;
     patch.instructions.push_back({"production", body});
