@@ -1,6 +1,8 @@
 #include "environment/memberships.h"
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -144,6 +146,18 @@ TEST(MembershipRecord, RefusesWhatReadersCannotUse) {
   EXPECT_EQ(decode_membership_record(other).error().kind, ErrorKind::NotFound);
   EXPECT_EQ(decode_membership_record(good.substr(0, 1)).error().kind, ErrorKind::DataLoss);
   EXPECT_EQ(decode_membership_record(good + "\xff").error().kind, ErrorKind::DataLoss);
+}
+
+TEST(MembershipRecord, IsStillReadAsItWasWritten) {
+  std::ifstream in(FLAGSTREAM_SOURCE_DIR "/tests/golden/v1/membership.bin", std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  const auto read = decode_membership_record(bytes);
+  ASSERT_TRUE(read) << read.error().what;
+  EXPECT_EQ(read->sequence(), 3u);
+  EXPECT_EQ(read->environment_id(), 7u);
+  EXPECT_EQ(read->generation(), 2u);
+  EXPECT_EQ(read->included_add(), members({"userkey"}));
+  EXPECT_EQ(*encode_membership_record(*read), bytes);
 }
 
 TEST(MembershipRecord, AMemberIsHalfASha256OfTheKey) {
