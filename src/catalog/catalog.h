@@ -8,17 +8,21 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "catalog/access.h"
 #include "catalog/instructions.h"
+#include "catalog/members.h"
 #include "catalog/model.h"
 #include "catalog/outbox.h"
 #include "catalog/published.h"
+#include "catalog/segment.h"
 #include "sql/database.h"
 
 namespace flagstream::catalog {
@@ -56,6 +60,12 @@ struct NewFlag {
   bool is_on = false;
 };
 
+// Where a segment lives.
+struct EnvironmentPath {
+  std::string project_key;
+  std::string environment_key;
+};
+
 enum class DryRun { No, Yes };
 
 struct Reconciled {
@@ -86,9 +96,25 @@ class Catalog {
                            const Actor& actor);
   // The flag after the patch.  A dry run answers the same and stores nothing.
   Result<Flag> edit_flag(const std::string& project_key, const std::string& key,
-                         const FlagPatch& patch, const Actor& actor, DryRun dry_run = DryRun::No);
+                         const SemanticPatch& patch, const Actor& actor,
+                         DryRun dry_run = DryRun::No);
   Result<void> delete_flag(const std::string& project_key, const std::string& key,
                            const Actor& actor);
+
+  // By key.
+  Result<std::vector<Segment>> segments(EnvironmentId environment);
+  Result<Segment> segment(EnvironmentId environment, const std::string& key);
+  Result<Segment> create_segment(const EnvironmentPath& in, const NewSegment& wanted,
+                                 const Actor& actor);
+  Result<Segment> edit_segment(const EnvironmentPath& in, const std::string& key,
+                               const SemanticPatch& patch, const Actor& actor,
+                               DryRun dry_run = DryRun::No);
+  // Conflict: a flag or another segment of the environment uses it.
+  Result<void> delete_segment(const EnvironmentPath& in, const std::string& key,
+                              const Actor& actor);
+  // Adds and removes contexts of a big segment.  Conflict: it is none.
+  Result<Segment> change_members(const EnvironmentPath& in, const std::string& key,
+                                 const MemberChange& change, const Actor& actor);
 
   // Brings the catalog above what the topic `config` says already, before anything else changes
   // either. Changes that are in the log leave the outbox.  Where the log is ahead (this database is
@@ -105,6 +131,7 @@ class Catalog {
   sql::Database& database() { return database_; }
   Access access() { return Access(database_, clock_); }
   Outbox outbox() { return Outbox(database_); }
+  Members members() { return Members(database_); }
 
  private:
   Catalog(sql::Database database, const Clock& clock)
@@ -119,10 +146,25 @@ class Catalog {
   // Raises versions where the flag differs from `before`, stores it and hands what changed to the
   // outbox.
   Result<Flag> commit_edit(const Project& project, const Flag& before, Flag after);
+  struct Place {
+    Project project;
+    Environment environment;
+  };
+  Result<Place> place_of(const EnvironmentPath& path);
+  Result<void> store_segment(EnvironmentId environment, const Segment& segment);
+  // Raises the version, checks, stores and hands it to the outbox.
+  Result<Segment> commit_segment(const Place& in, Segment segment, std::int64_t memberships);
+  Result<void> check_unused(const Place& in, const std::string& key);
+  using KnownItems = std::set<std::pair<ItemKind, std::string>>;
   Result<std::size_t> raise_environment(const Project& project, const Environment& environment,
                                         const PublishedEnvironment& published);
   Result<std::size_t> raise_flags(const Project& project, const Environment& environment,
-                                  const PublishedEnvironment& published);
+                                  const PublishedEnvironment& published, KnownItems& known);
+  Result<std::size_t> raise_segments(const Project& project, const Environment& environment,
+                                     const PublishedEnvironment& published, KnownItems& known);
+  // What the log has and this database does not know.
+  Result<std::size_t> delete_items(const Project& project, const Environment& environment,
+                                   const PublishedEnvironment& published, const KnownItems& known);
   Result<std::size_t> delete_unknown(EnvironmentId id, const PublishedEnvironment& published);
   Result<void> audit(const Actor& actor, std::string_view action, std::string_view resource,
                      std::string_view comment, std::string_view detail);

@@ -28,7 +28,7 @@ class CatalogTest : public testing::Test {
     FS_TRY(const auto body,
            json::parse(R"({"comment":"because","environmentKey":"production","instructions":[)" +
                        std::string(instruction) + "]}"));
-    FS_TRY(const FlagPatch patch, parse_patch(body));
+    FS_TRY(const SemanticPatch patch, parse_patch(body));
     return catalog_.edit_flag("shop", key, patch, actor_, dry_run);
   }
 

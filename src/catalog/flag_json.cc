@@ -39,20 +39,6 @@ std::string serve_json(const Serve& serve, Audience audience) {
   return std::move(out).done();
 }
 
-std::string values_json(const std::vector<std::string>& values) {
-  return list_text(values, [](const std::string& each) { return each; });
-}
-
-std::string clause_json(const Clause& clause, Audience audience) {
-  ObjectText out;
-  if (audience == Audience::Rest) out.text("_id", clause.id);
-  out.text("contextKind", clause.context_kind)
-      .text("attribute", clause.attribute)
-      .text("op", clause.op);
-  out.raw("values", values_json(clause.values_json)).boolean("negate", clause.negate);
-  return std::move(out).done();
-}
-
 std::string rule_json(const Rule& rule, Audience audience) {
   ObjectText out;
   if (audience == Audience::Rest) {
@@ -61,8 +47,10 @@ std::string rule_json(const Rule& rule, Audience audience) {
   } else {
     out.text("id", rule.id);
   }
-  out.raw("clauses",
-          list_text(rule.clauses, [&](const Clause& each) { return clause_json(each, audience); }));
+  out.raw("clauses", list_text(rule.clauses, [&](const Clause& each) {
+            return clause_json(each,
+                               audience == Audience::Rest ? ClauseId::With : ClauseId::Without);
+          }));
   add_serve(out, rule.serve, audience);
   out.boolean("trackEvents", rule.track_events);
   return std::move(out).done();

@@ -133,7 +133,7 @@ Result<Flag> Catalog::create_flag(const std::string& project_key, const NewFlag&
 }
 
 Result<Flag> Catalog::edit_flag(const std::string& project_key, const std::string& key,
-                                const FlagPatch& patch, const Actor& actor, DryRun dry_run) {
+                                const SemanticPatch& patch, const Actor& actor, DryRun dry_run) {
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
   FS_TRY(const Project in, project(project_key));
   FS_TRY(const Flag before, flag(in, key));
@@ -245,6 +245,9 @@ Result<std::vector<Item>> Catalog::items() {
         if (flag.environments.contains(environment.key))
           all.push_back(flag_item(each, environment, flag));
       }
+      FS_TRY(const auto in_segments, segments(environment.id));
+      for (const Segment& segment : in_segments)
+        all.push_back(segment_item(each.id, environment.id, segment));
     }
   }
   return all;

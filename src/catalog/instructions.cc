@@ -178,8 +178,8 @@ Result<std::string> comment_of(const json::Object& body) {
   return std::move(comment).value_or("");
 }
 
-Result<FlagPatch> parse_semantic(const json::Object& body) {
-  FlagPatch patch;
+Result<SemanticPatch> parse_semantic(const json::Object& body) {
+  SemanticPatch patch;
   FS_TRY(patch.comment, comment_of(body));
   FS_TRY(const auto environment, optional_text(body, "environmentKey"));
   const json::Value* instructions = body.if_contains("instructions");
@@ -209,8 +209,8 @@ Result<Instruction> translate(const json::Value& operation) {
   return instruction;
 }
 
-Result<FlagPatch> parse_json_patch(const json::Value& operations, std::string comment) {
-  FlagPatch patch{std::move(comment), {}};
+Result<SemanticPatch> parse_json_patch(const json::Value& operations, std::string comment) {
+  SemanticPatch patch{std::move(comment), {}};
   if (!operations.is_array()) return invalid("patch must be a list of operations");
   for (const json::Value& each : operations.get_array()) {
     FS_TRY(Instruction instruction, translate(each));
@@ -219,7 +219,7 @@ Result<FlagPatch> parse_json_patch(const json::Value& operations, std::string co
   return patch;
 }
 
-Result<FlagPatch> parse_shape(const json::Value& body) {
+Result<SemanticPatch> parse_shape(const json::Value& body) {
   if (body.is_array()) return parse_json_patch(body, "");
   if (!body.is_object()) return invalid("a patch is a list of operations or an object");
   const json::Object& object = body.get_object();
@@ -231,16 +231,27 @@ Result<FlagPatch> parse_shape(const json::Value& body) {
   return parse_json_patch(*operations, std::move(comment));
 }
 
-}  // namespace
-
-Result<FlagPatch> parse_patch(const json::Value& body) {
-  FS_TRY(FlagPatch patch, parse_shape(body));
+Result<SemanticPatch> checked_size(SemanticPatch patch) {
   if (patch.instructions.empty()) return invalid("a patch must change something");
   if (patch.instructions.size() > kInstructionsMax) {
     return fail(ErrorKind::TooLarge,
                 "a patch has at most " + std::to_string(kInstructionsMax) + " instructions");
   }
   return patch;
+}
+
+}  // namespace
+
+Result<SemanticPatch> parse_patch(const json::Value& body) {
+  FS_TRY(SemanticPatch patch, parse_shape(body));
+  return checked_size(std::move(patch));
+}
+
+Result<SemanticPatch> parse_semantic_patch(const json::Value& body) {
+  if (!body.is_object() || !body.get_object().contains("instructions"))
+    return invalid("the body must be an object with instructions");
+  FS_TRY(SemanticPatch patch, parse_semantic(body.get_object()));
+  return checked_size(std::move(patch));
 }
 
 std::string to_json(std::span<const Instruction> instructions) {

@@ -22,7 +22,7 @@ struct Instruction {
   json::Object body;            // with its `kind`
 };
 
-struct FlagPatch {
+struct SemanticPatch {
   std::string comment;
   std::vector<Instruction> instructions;
 };
@@ -33,7 +33,10 @@ inline constexpr std::size_t kInstructionsMax = 1'000;
 // instructions}, or JSON Patch as a bare array or {comment?, patch}.  InvalidArgument for any other
 // shape and for JSON Patch operations that have no instruction yet (there is one: add or replace of
 // /environments/KEY/on).
-Result<FlagPatch> parse_patch(const json::Value& body);
+Result<SemanticPatch> parse_patch(const json::Value& body);
+
+// {comment?, instructions} and no other shape.
+Result<SemanticPatch> parse_semantic_patch(const json::Value& body);
 
 // The list as one JSON text, each with its environmentKey: what the audit log keeps.
 std::string to_json(std::span<const Instruction> instructions);

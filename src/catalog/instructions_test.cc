@@ -32,7 +32,7 @@ NewId counting_ids() {
 Result<Flag> applied(const Flag& flag, std::string_view patch) {
   auto body = json::parse(patch);
   EXPECT_TRUE(body) << patch;
-  FS_TRY(const FlagPatch parsed, parse_patch(*body));
+  FS_TRY(const SemanticPatch parsed, parse_patch(*body));
   return apply(flag, parsed.instructions, counting_ids());
 }
 

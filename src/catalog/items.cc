@@ -39,4 +39,14 @@ Item flag_item(const Project& project, const Environment& environment, const Fla
               .document = sdk_flag(flag, config->second)};
 }
 
+Item segment_item(ProjectId project, EnvironmentId environment, const Segment& segment) {
+  return Item{.environment = environment,
+              .project = project,
+              .kind = ItemKind::Segment,
+              .key = segment.key,
+              .version = segment.version,
+              .deleted = false,
+              .document = sdk_segment(segment)};
+}
+
 }  // namespace flagstream::catalog

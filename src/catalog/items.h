@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "catalog/model.h"
 #include "catalog/outbox.h"
+#include "catalog/segment.h"
 
 namespace flagstream::catalog {
 
@@ -13,6 +14,9 @@ Result<Item> environment_item(const Project& project, const Environment& environ
 
 // The flag as SDKs get it there.  Precondition: the flag has a config for that environment.
 Item flag_item(const Project& project, const Environment& environment, const Flag& flag);
+
+// The segment as SDKs get it.
+Item segment_item(ProjectId project, EnvironmentId environment, const Segment& segment);
 
 // InvalidArgument when SDKs would disagree about the flag in that environment, with what to change.
 // `item` is flag_item() of them.

@@ -175,6 +175,17 @@ Result<Prerequisite> read_prerequisite(const json::Value& value) {
   return prerequisite;
 }
 
+std::string clause_json(const Clause& clause, ClauseId id) {
+  ObjectText out;
+  if (id == ClauseId::With) out.text("_id", clause.id);
+  out.text("contextKind", clause.context_kind)
+      .text("attribute", clause.attribute)
+      .text("op", clause.op);
+  out.raw("values", list_text(clause.values_json, [](const std::string& each) { return each; }));
+  out.boolean("negate", clause.negate);
+  return std::move(out).done();
+}
+
 Result<std::vector<std::string>> pointer_steps(std::string_view pointer) {
   std::vector<std::string> steps;
   if (pointer.empty()) return steps;

@@ -33,6 +33,10 @@ Result<Serve> read_serve(const json::Object& object);
 Result<Target> read_target(const json::Value& value);
 Result<Prerequisite> read_prerequisite(const json::Value& value);
 
+// For people's tools, which also get its id, or for SDKs.
+enum class ClauseId { With, Without };
+std::string clause_json(const Clause& clause, ClauseId id);
+
 // The reference tokens of a JSON Pointer (RFC 6901), unescaped.
 Result<std::vector<std::string>> pointer_steps(std::string_view pointer);
 

@@ -57,6 +57,13 @@ Result<void> check_tags(const std::vector<std::string>& tags) {
   return {};
 }
 
+Result<void> check_context_key(std::string_view key) {
+  if (key.empty()) return invalid("the key of a context must not be empty");
+  if (key.size() > kContextKeyBytesMax)
+    return too_long("the key of a context", kContextKeyBytesMax);
+  return {};
+}
+
 Result<void> check_color(std::string_view color) {
   const bool is_hex =
       color.size() == kColorDigits && std::all_of(color.begin(), color.end(), [](char c) {

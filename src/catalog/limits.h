@@ -17,6 +17,7 @@ inline constexpr std::size_t kTextBytesMax = 8 << 10;  // a description or a com
 inline constexpr std::size_t kTagsMax = 100;
 inline constexpr std::size_t kTagBytesMax = 256;
 inline constexpr std::size_t kVariationsMax = 100;
+inline constexpr std::size_t kContextKeyBytesMax = 4 << 10;
 
 // Letters, digits, '.', '_' and '-', beginning with a letter or digit, at most kKeyBytesMax.
 bool is_key(std::string_view text);
@@ -26,6 +27,8 @@ Result<void> check_key(std::string_view what, std::string_view key);
 Result<void> check_name(std::string_view what, std::string_view name);
 Result<void> check_text(std::string_view what, std::string_view text);
 Result<void> check_tags(const std::vector<std::string>& tags);
+// Of a context that a list names: not empty, not over-long.
+Result<void> check_context_key(std::string_view key);
 // Six hex digits.
 Result<void> check_color(std::string_view color);
 

@@ -18,17 +18,18 @@ Result<void> Outbox::add_at(const Item& item, std::int64_t revision) {
   FS_TRY(auto insert,
          database_.prepare(
              "INSERT INTO outbox (environment_id, project_id, revision, kind, key, version, "
-             "deleted, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"));
+             "deleted, document, memberships) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
   insert.bind(1, to_number(item.environment)).bind(2, to_number(item.project)).bind(3, revision);
   insert.bind(4, static_cast<int>(item.kind)).bind(5, item.key).bind(6, item.version);
-  return insert.bind(7, item.deleted ? 1 : 0).bind_blob(8, item.document).run();
+  insert.bind(7, item.deleted ? 1 : 0).bind_blob(8, item.document);
+  return insert.bind(9, item.memberships).run();
 }
 
 Result<std::vector<Change>> Outbox::oldest(std::size_t count_max, std::size_t bytes_max) {
   FS_TRY(auto read,
          database_.prepare(
              "SELECT sequence, environment_id, project_id, revision, kind, key, version, "
-             "deleted, document FROM outbox ORDER BY sequence LIMIT ?1"));
+             "deleted, document, memberships FROM outbox ORDER BY sequence LIMIT ?1"));
   read.bind(1, count_max);
   std::vector<Change> changes;
   std::size_t bytes = 0;
@@ -45,6 +46,7 @@ Result<std::vector<Change>> Outbox::oldest(std::size_t count_max, std::size_t by
     change.item.version = read.integer(6);
     change.item.deleted = read.integer(7) != 0;
     change.item.document = read.text(8);
+    change.item.memberships = read.integer(9);
     changes.push_back(std::move(change));
   }
 }
@@ -71,7 +73,9 @@ Result<std::vector<Item>> Outbox::tombstones() {
          database_.prepare("SELECT t.environment_id, e.project_id, t.kind, t.key, t.version "
                            "FROM tombstones t JOIN environments e ON e.id = t.environment_id "
                            "WHERE NOT EXISTS (SELECT 1 FROM flag_configs c WHERE t.kind = 2 AND "
-                           "c.environment_id = t.environment_id AND c.flag_key = t.key)"));
+                           "c.environment_id = t.environment_id AND c.flag_key = t.key) "
+                           "AND NOT EXISTS (SELECT 1 FROM segments s WHERE t.kind = 3 AND "
+                           "s.environment_id = t.environment_id AND s.key = t.key)"));
   std::vector<Item> all;
   for (;;) {
     FS_TRY(const bool row, read.step());

@@ -26,7 +26,8 @@ struct Item {
   std::string key;
   std::int64_t version = 0;
   bool deleted = false;
-  std::string document;  // as environment/config.proto says; empty if deleted
+  std::string document;          // as environment/config.proto says; empty if deleted
+  std::int64_t memberships = 0;  // readers apply the memberships through this number first
 };
 
 struct Change {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "environment/config_record.h"
+#include "environment/membership_record.h"
 #include "io/crash_point.h"
 #include "telemetry/tell.h"
 
@@ -41,6 +42,7 @@ proto::Record record_of(const Item& item, std::int64_t revision,
   out.set_version(item.version);
   out.set_document(item.document);
   out.set_deleted(item.deleted);
+  if (item.memberships != 0) out.set_memberships(static_cast<std::uint64_t>(item.memberships));
   return record;
 }
 
@@ -89,6 +91,8 @@ struct Reading {
 Publisher::Probe::Probe(telemetry::Registry& registry)
     : changes(registry, {"flagstream_control_changes_published_total",
                          "Changes appended to the topic config.", ""}),
+      memberships(registry, {"flagstream_control_membership_changes_published_total",
+                             "Changes appended to the topic memberships.", ""}),
       copies(registry, {"flagstream_control_copies_published_total",
                         "Complete copies appended to config.", ""}),
       failures(registry, {"flagstream_control_publish_failures_total",
@@ -99,9 +103,12 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Catalog catalog, log::Log& lo
                                                    const PublisherSettings& settings) {
   FS_TRY(auto appender, log.open_appender(std::string(environment::kConfigTopic),
                                           {.partitions = environment::kConfigPartitions}));
-  std::unique_ptr<Publisher> publisher(
-      new Publisher(std::move(catalog), std::move(appender), registry, settings));
+  FS_TRY(auto memberships, log.open_appender(std::string(environment::kMembershipsTopic),
+                                             {.partitions = environment::kMembershipsPartitions}));
+  std::unique_ptr<Publisher> publisher(new Publisher(std::move(catalog), std::move(appender),
+                                                     std::move(memberships), registry, settings));
   FS_TRY(publisher->read_topic(log));
+  FS_TRY(publisher->read_memberships(log));
   return publisher;
 }
 
@@ -146,6 +153,22 @@ Result<void> Publisher::read_from(log::Log& log, log::Offset start, log::Offset 
   return {};
 }
 
+Result<void> Publisher::read_memberships(log::Log& log) {
+  const std::string topic(environment::kMembershipsTopic);
+  FS_TRY(const log::TopicInfo info, log.info(topic));
+  const log::PartitionRange range = info.partitions.at(0);
+  if (range.end == range.begin) return {};
+  const log::Start last[] = {{.partition = 0, .offset = range.end - 1}};
+  FS_TRY(auto reader, log.open_reader(topic, info.log_id, last));
+  FS_TRY(const log::Fetched fetched, reader->next(kReadBytesMax, kReadDeadline));
+  if (fetched.status != log::Fetched::Status::Frames)
+    return fail(ErrorKind::DataLoss, "the end of topic memberships cannot be read");
+  FS_TRY(const auto change,
+         environment::decode_membership_record(fetched.frames.back().records.back()));
+  last_membership_ = static_cast<std::int64_t>(change.sequence());
+  return {};
+}
+
 bool Publisher::serves_somebody() const {
   return std::ranges::any_of(published_, [](const auto& each) {
     return std::ranges::any_of(each.second.items, [](const auto& item) {
@@ -164,6 +187,8 @@ Result<Reconciled> Publisher::recover() {
         "log/config, too, to begin anew");
   }
   FS_TRY(const Reconciled reconciled, catalog_.reconcile(published_));
+  FS_TRY(const bool is_anew, catalog_.members().reconcile(last_membership_));
+  if (is_anew) telemetry::warn("memberships of big segments are handed out anew", {});
   FS_TRY(remember_gone());
   if (reconciled.environments_behind > 0 || reconciled.changes > 0) {
     telemetry::warn(
@@ -213,7 +238,13 @@ Result<std::size_t> Publisher::publish_changes() {
   std::size_t total = 0;
   for (;;) {
     FS_TRY(const auto changes, catalog_.outbox().oldest(kBatchChangesMax, kBatchBytesMax));
-    if (changes.empty()) return total;
+    if (changes.empty()) {
+      FS_TRY(publish_memberships());
+      return total;
+    }
+    // First, and after what waits was looked up: a change must not be read before the memberships
+    // that were committed with it.
+    FS_TRY(publish_memberships());
     FS_CRASH_POINT("control.after_commit_before_publish");
     log::Batch batch;
     for (const Change& change : changes) {
@@ -227,6 +258,19 @@ Result<std::size_t> Publisher::publish_changes() {
     FS_TRY(catalog_.outbox().remove_through(changes.back().sequence));
     probe_.changes.add(changes.size());
     total += changes.size();
+  }
+}
+
+Result<void> Publisher::publish_memberships() {
+  for (;;) {
+    FS_TRY(const auto waiting, catalog_.members().oldest(kBatchBytesMax));
+    if (waiting.empty()) return {};
+    log::Batch batch;
+    for (const WaitingMembers& each : waiting) batch.add({each.record});
+    FS_TRY(memberships_->append_and_wait(0, std::move(batch)));
+    FS_CRASH_POINT("control.after_memberships_before_mark");
+    FS_TRY(catalog_.members().remove_through(waiting.back().sequence));
+    probe_.memberships.add(waiting.size());
   }
 }
 

@@ -1,5 +1,6 @@
-// Carries committed changes from the outbox into the topic `config`, in order and each exactly once
-// as readers see it: see docs/formats/catalog-db.md for what survives which crash.
+// Carries committed changes from the outbox into the topics `config` and `memberships`, in order
+// and each exactly once as readers see it: see docs/formats/catalog-db.md for what survives which
+// crash.
 //
 // There is one publisher (it owns the topic's appender).  It belongs to one thread and has a
 // connection of its own.
@@ -51,20 +52,25 @@ class Publisher {
   struct Probe {
     explicit Probe(telemetry::Registry& registry);
     telemetry::Counter changes;
+    telemetry::Counter memberships;
     telemetry::Counter copies;
     telemetry::Counter failures;
   };
 
-  Publisher(Catalog catalog, std::unique_ptr<log::Appender> appender, telemetry::Registry& registry,
+  Publisher(Catalog catalog, std::unique_ptr<log::Appender> appender,
+            std::unique_ptr<log::Appender> memberships, telemetry::Registry& registry,
             const PublisherSettings& settings)
       : catalog_(std::move(catalog)),
         appender_(std::move(appender)),
+        memberships_(std::move(memberships)),
         settings_(settings),
         probe_(registry) {}
 
   bool serves_somebody() const;
   Result<void> read_topic(log::Log& log);
   Result<void> read_from(log::Log& log, log::Offset start, log::Offset end);
+  Result<void> read_memberships(log::Log& log);
+  Result<void> publish_memberships();
   Result<std::size_t> publish_changes();
   Result<void> publish_copy();
   using Revisions = std::map<EnvironmentId, std::int64_t>;
@@ -78,9 +84,11 @@ class Publisher {
 
   Catalog catalog_;
   std::unique_ptr<log::Appender> appender_;
+  std::unique_ptr<log::Appender> memberships_;
   PublisherSettings settings_;
   Probe probe_;
   Published published_;
+  std::int64_t last_membership_ = 0;  // sequence number of the last one in the log
   std::vector<Change> gone_;  // the deletes of environments that only the log knows: in every copy
   std::optional<log::Offset> newest_copy_;  // offset of its begin marker
   std::uint64_t bytes_since_copy_ = 0;

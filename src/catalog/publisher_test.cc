@@ -7,6 +7,7 @@
 
 #include "catalog/flag_json.h"
 #include "catalog/test_config_log.h"
+#include "environment/membership_record.h"
 
 namespace flagstream::catalog {
 namespace {
@@ -59,7 +60,7 @@ class PublisherTest : public testing::Test {
     ASSERT_TRUE(catalog_->create_flag("shop", {.key = key, .name = key}, actor_));
   }
   void turn(const std::string& key, const char* kind) {
-    FlagPatch patch;
+    SemanticPatch patch;
     json::Object body;
     body["kind"] = kind;
     patch.instructions.push_back({"production", body});
@@ -157,6 +158,43 @@ TEST_F(PublisherTest, KilledBetweenAppendAndMarkNothingIsPublishedTwice) {
   EXPECT_TRUE(catalog_->outbox().oldest(1, 1)->empty());
   turn("a", "turnFlagOn");
   ASSERT_TRUE(publisher_->publish());
+  expect_dense_log();
+  expect_log_equals_catalog();
+}
+
+TEST_F(PublisherTest, MembershipsReachTheLogBeforeTheChangeOfTheirSegment) {
+  const EnvironmentPath in{"shop", "production"};
+  ASSERT_TRUE(
+      catalog_->create_segment(in, {.key = "big", .name = "big", .unbounded = true}, actor_));
+  ASSERT_TRUE(catalog_->change_members(in, "big", {.included_add = {"u"}}, actor_));
+  log_.next = ConfigLog::Next::StoresAndFails;  // of the memberships, which go first
+  EXPECT_FALSE(publisher_->publish());
+  EXPECT_EQ(log_.memberships.size(), 2u);
+  EXPECT_TRUE(log_.records.empty());
+  kill();
+  start();
+  EXPECT_EQ(log_.memberships.size(), 2u) << "published once";
+  expect_dense_log();
+  expect_log_equals_catalog();
+  EXPECT_EQ(log_.decoded().back().item().memberships(), 2u);
+}
+
+TEST_F(PublisherTest, ARestoredBackupHandsItsMembershipsOutAnew) {
+  const EnvironmentPath in{"shop", "production"};
+  ASSERT_TRUE(
+      catalog_->create_segment(in, {.key = "big", .name = "big", .unbounded = true}, actor_));
+  ASSERT_TRUE(catalog_->change_members(in, "big", {.included_add = {"kept"}}, actor_));
+  ASSERT_TRUE(publisher_->publish());
+  back_up();
+  ASSERT_TRUE(catalog_->change_members(in, "big", {.included_add = {"later"}}, actor_));
+  ASSERT_TRUE(publisher_->publish());
+  restore();
+  start();
+  const auto last = environment::decode_membership_record(log_.memberships.back());
+  ASSERT_TRUE(last);
+  EXPECT_TRUE(last->reset());
+  EXPECT_EQ(last->sequence(), 4u);
+  EXPECT_EQ(last->included_add(), environment::member_of("kept").to_bytes());
   expect_dense_log();
   expect_log_equals_catalog();
 }

@@ -72,19 +72,21 @@ Result<std::size_t> Catalog::raise_environment(const Project& project,
     FS_TRY(outbox().add(item));
     changes += 1;
   }
-  FS_TRY(const std::size_t flag_changes, raise_flags(project, environment, published));
-  return changes + flag_changes;
+  KnownItems known;
+  FS_TRY(const std::size_t in_flags, raise_flags(project, environment, published, known));
+  FS_TRY(const std::size_t in_segments, raise_segments(project, environment, published, known));
+  FS_TRY(const std::size_t deleted, delete_items(project, environment, published, known));
+  return changes + in_flags + in_segments + deleted;
 }
 
 Result<std::size_t> Catalog::raise_flags(const Project& project, const Environment& environment,
-                                         const PublishedEnvironment& published) {
+                                         const PublishedEnvironment& published, KnownItems& known) {
   std::size_t changes = 0;
-  std::set<std::string> known;
   FS_TRY(auto in_flags, flags(project));
   for (Flag& flag : in_flags) {
     const auto config = flag.environments.find(environment.key);
     if (config == flag.environments.end()) continue;
-    known.insert(flag.key);
+    known.emplace(ItemKind::Flag, flag.key);
     const PublishedItem* in_log = find(published, ItemKind::Flag, flag.key);
     if (is_published(in_log, flag_item(project, environment, flag))) continue;
     config->second.version =
@@ -93,9 +95,33 @@ Result<std::size_t> Catalog::raise_flags(const Project& project, const Environme
     FS_TRY(outbox().add(flag_item(project, environment, flag)));
     changes += 1;
   }
+  return changes;
+}
+
+Result<std::size_t> Catalog::raise_segments(const Project& project, const Environment& environment,
+                                            const PublishedEnvironment& published,
+                                            KnownItems& known) {
+  std::size_t changes = 0;
+  FS_TRY(auto in_segments, segments(environment.id));
+  for (Segment& segment : in_segments) {
+    known.emplace(ItemKind::Segment, segment.key);
+    const PublishedItem* in_log = find(published, ItemKind::Segment, segment.key);
+    if (is_published(in_log, segment_item(project.id, environment.id, segment))) continue;
+    segment.version = std::max(segment.version, in_log == nullptr ? 0 : in_log->version) + 1;
+    FS_TRY(store_segment(environment.id, segment));
+    FS_TRY(outbox().add(segment_item(project.id, environment.id, segment)));
+    changes += 1;
+  }
+  return changes;
+}
+
+Result<std::size_t> Catalog::delete_items(const Project& project, const Environment& environment,
+                                          const PublishedEnvironment& published,
+                                          const KnownItems& known) {
+  std::size_t changes = 0;
   for (const auto& [name, in_log] : published.items) {
     const auto& [kind, key] = name;
-    if (kind == ItemKind::Environment || (kind == ItemKind::Flag && known.contains(key))) continue;
+    if (kind == ItemKind::Environment || known.contains(name)) continue;
     Item gone{.environment = environment.id,
               .project = project.id,
               .kind = kind,

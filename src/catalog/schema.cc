@@ -109,7 +109,37 @@ CREATE TABLE audit (
 );
 )sql";
 
-constexpr std::array<std::string_view, 1> kMigrations = {kFirst};
+constexpr std::string_view kSegments = R"sql(
+CREATE TABLE segments (
+  environment_id INTEGER NOT NULL REFERENCES environments (id),
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  document TEXT NOT NULL,
+  PRIMARY KEY (environment_id, key)
+) WITHOUT ROWID;
+
+CREATE TABLE membership_generations (
+  generation INTEGER PRIMARY KEY,
+  environment_id INTEGER NOT NULL REFERENCES environments (id)
+);
+
+CREATE TABLE memberships (
+  generation INTEGER NOT NULL,
+  member BLOB NOT NULL,
+  state INTEGER NOT NULL,
+  PRIMARY KEY (generation, member)
+) WITHOUT ROWID;
+
+CREATE TABLE membership_outbox (
+  sequence INTEGER PRIMARY KEY,
+  record BLOB NOT NULL
+);
+INSERT INTO counters (name, next) VALUES ('membership', 1);
+
+ALTER TABLE outbox ADD COLUMN memberships INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr std::array kMigrations = {kFirst, kSegments};
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// A log of one topic in memory, which outlives the publishers that write it.  For tests.
+// A log in memory of the topics that control writes, which outlives the publishers that write it.
+// For tests.
 #pragma once
 
 #include <memory>
@@ -16,7 +17,8 @@ class ConfigLog final : public log::Log {
  public:
   enum class Next { Works, Fails, StoresAndFails };
 
-  std::vector<std::string> records;
+  std::vector<std::string> records;  // of `config`
+  std::vector<std::string> memberships;
   Next next = Next::Works;  // what the next append does
 
   std::vector<environment::proto::Record> decoded() const {
@@ -25,33 +27,39 @@ class ConfigLog final : public log::Log {
     return all;
   }
 
-  Result<std::unique_ptr<log::Appender>> open_appender(const std::string&,
+  Result<std::unique_ptr<log::Appender>> open_appender(const std::string& topic,
                                                        const log::TopicOptions&) override {
-    return std::make_unique<MemoryAppender>(*this);
+    return std::make_unique<MemoryAppender>(*this, topic_of(topic));
   }
-  Result<std::unique_ptr<log::Reader>> open_reader(const std::string&, Id128,
+  Result<std::unique_ptr<log::Reader>> open_reader(const std::string& topic, Id128,
                                                    std::span<const log::Start> starts) override {
-    return std::make_unique<MemoryReader>(*this, starts[0].offset);
+    return std::make_unique<MemoryReader>(topic_of(topic), starts[0].offset);
   }
-  Result<log::TopicInfo> info(const std::string&) override {
-    return log::TopicInfo{Id128{1, 1}, {{.begin = 0, .end = records.size(), .last_append = 1}}};
+  Result<log::TopicInfo> info(const std::string& topic) override {
+    return log::TopicInfo{Id128{1, 1},
+                          {{.begin = 0, .end = topic_of(topic).size(), .last_append = 1}}};
   }
   Result<log::Offset> position_at(const std::string&, log::Partition, MicrosUtc) override {
     return log::Offset{0};
   }
 
  private:
+  using Records = std::vector<std::string>;
+  Records& topic_of(const std::string& topic) {
+    return topic == environment::kConfigTopic ? records : memberships;
+  }
+
   class MemoryAppender final : public log::Appender {
    public:
-    explicit MemoryAppender(ConfigLog& log) : log_(log) {}
+    MemoryAppender(ConfigLog& log, Records& records) : log_(log), records_(records) {}
     void append(log::Partition, log::Batch batch, Completion done) override {
       const Next outcome = std::exchange(log_.next, Next::Works);
-      const log::Offset first = log_.records.size();
+      const log::Offset first = records_.size();
       if (outcome != Next::Fails) {
         const std::string& bytes = batch.bytes();
         for (std::size_t at = 0; at < bytes.size();) {
           const std::uint32_t size = get_u32(bytes.data() + at);
-          log_.records.push_back(bytes.substr(at + 4, size));
+          records_.push_back(bytes.substr(at + 4, size));
           at += 4 + size;
         }
       }
@@ -62,16 +70,16 @@ class ConfigLog final : public log::Log {
 
    private:
     ConfigLog& log_;
+    Records& records_;
   };
 
   class MemoryReader final : public log::Reader {
    public:
-    MemoryReader(const ConfigLog& log, log::Offset at) : log_(log), at_(at) {}
+    MemoryReader(const Records& records, log::Offset at) : records_(records), at_(at) {}
     Result<log::Fetched> next(std::size_t, std::chrono::milliseconds) override {
       frame_.base_offset = at_;
-      frame_.records.assign(log_.records.begin() + static_cast<std::ptrdiff_t>(at_),
-                            log_.records.end());
-      at_ = log_.records.size();
+      frame_.records.assign(records_.begin() + static_cast<std::ptrdiff_t>(at_), records_.end());
+      at_ = records_.size();
       if (frame_.records.empty()) return log::Fetched{};
       return log::Fetched{.status = log::Fetched::Status::Frames,
                           .frames = {&frame_, 1},
@@ -82,7 +90,7 @@ class ConfigLog final : public log::Log {
     void wake() override {}
 
    private:
-    const ConfigLog& log_;
+    const Records& records_;
     log::Offset at_;
     log::Frame frame_;
   };

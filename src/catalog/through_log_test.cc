@@ -77,7 +77,7 @@ class ThroughLogTest : public testing::Test {
   void turn_on(const std::string& key) {
     json::Object body;
     body["kind"] = "turnFlagOn";
-    FlagPatch patch;
+    SemanticPatch patch;
     patch.instructions.push_back({"production", body});
     const auto edited = catalog_->edit_flag("shop", key, patch, actor_);
     ASSERT_TRUE(edited) << edited.error().what;

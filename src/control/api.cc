@@ -57,9 +57,35 @@ std::span<const Api::Route> Api::routes() {
       Route{"GET", "/api/v2/flags/{project}/{flag}", Role::Reader, &Api::show_flag},
       Route{"PATCH", "/api/v2/flags/{project}/{flag}", Role::Writer, &Api::patch_flag},
       Route{"DELETE", "/api/v2/flags/{project}/{flag}", Role::Writer, &Api::delete_flag},
+      Route{"GET", "/api/v2/segments/{project}/{environment}", Role::Reader, &Api::list_segments},
+      Route{"POST", "/api/v2/segments/{project}/{environment}", Role::Writer, &Api::create_segment},
+      Route{"GET", "/api/v2/segments/{project}/{environment}/{segment}", Role::Reader,
+            &Api::show_segment},
+      Route{"PATCH", "/api/v2/segments/{project}/{environment}/{segment}", Role::Writer,
+            &Api::patch_segment},
+      Route{"DELETE", "/api/v2/segments/{project}/{environment}/{segment}", Role::Writer,
+            &Api::delete_segment},
+      Route{"POST", "/api/v2/segments/{project}/{environment}/{segment}/contexts", Role::Writer,
+            &Api::change_members},
+      Route{"GET", "/api/v2/segments/{project}/{environment}/{segment}/contexts/{context}",
+            Role::Reader, &Api::show_member},
   };
   return kRoutes;
 }
+
+namespace {
+
+catalog::EnvironmentPath path_of(const http::Request& request) {
+  return {.project_key = request.captures[0], .environment_key = request.captures[1]};
+}
+
+http::Response no_content() {
+  http::Response response;
+  response.status = 204;
+  return response;
+}
+
+}  // namespace
 
 Result<http::Response> Api::answer(const Route& route, const http::Request& request) {
   FS_TRY(const catalog::Identity identity, authenticate(request, catalog_.access()));
@@ -190,9 +216,87 @@ Result<http::Response> Api::delete_flag(const Call& call) {
   FS_TRY(catalog_.delete_flag(call.request.captures[0], call.request.captures[1],
                               actor_of(call.identity)));
   changed_();
-  http::Response response;
-  response.status = 204;
-  return response;
+  return no_content();
+}
+
+Result<std::string> Api::shape_of(const catalog::EnvironmentPath& in,
+                                  const catalog::Segment& segment) {
+  std::int64_t members = 0;
+  if (segment.unbounded) {
+    FS_TRY(members, catalog_.members().count(segment.generation));
+  }
+  return segment_shape(in, segment, members);
+}
+
+Result<http::Response> Api::list_segments(const Call& call) {
+  FS_TRY(const Page page, read_page(call.request, kPageDefault));
+  FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
+  FS_TRY(const auto environment, catalog_.environment(project.id, call.request.captures[1]));
+  FS_TRY(const auto segments, catalog_.segments(environment.id));
+  const catalog::EnvironmentPath in = path_of(call.request);
+  return http::json_response(200, page_of(segments, page, [&](const catalog::Segment& each) {
+                               return segment_shape(in, each, std::nullopt);
+                             }));
+}
+
+Result<http::Response> Api::create_segment(const Call& call) {
+  FS_TRY(const auto wanted, read_new_segment(call.request.body));
+  const catalog::EnvironmentPath in = path_of(call.request);
+  FS_TRY(const auto made, catalog_.create_segment(in, wanted, actor_of(call.identity)));
+  changed_();
+  FS_TRY(std::string shape, shape_of(in, made));
+  return http::json_response(201, std::move(shape));
+}
+
+Result<http::Response> Api::show_segment(const Call& call) {
+  FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
+  FS_TRY(const auto environment, catalog_.environment(project.id, call.request.captures[1]));
+  FS_TRY(const auto segment, catalog_.segment(environment.id, call.request.captures[2]));
+  FS_TRY(std::string shape, shape_of(path_of(call.request), segment));
+  return http::json_response(200, std::move(shape));
+}
+
+Result<http::Response> Api::patch_segment(const Call& call) {
+  FS_TRY(const json::Value body, json::parse(call.request.body));
+  FS_TRY(const auto patch, catalog::parse_semantic_patch(body));
+  const auto dry_run =
+      is_true(call.request.query_value("dryRun")) ? catalog::DryRun::Yes : catalog::DryRun::No;
+  const catalog::EnvironmentPath in = path_of(call.request);
+  FS_TRY(const auto edited, catalog_.edit_segment(in, call.request.captures[2], patch,
+                                                  actor_of(call.identity), dry_run));
+  if (dry_run == catalog::DryRun::No) changed_();
+  FS_TRY(std::string shape, shape_of(in, edited));
+  return http::json_response(200, std::move(shape));
+}
+
+Result<http::Response> Api::delete_segment(const Call& call) {
+  FS_TRY(catalog_.delete_segment(path_of(call.request), call.request.captures[2],
+                                 actor_of(call.identity)));
+  changed_();
+  return no_content();
+}
+
+Result<http::Response> Api::change_members(const Call& call) {
+  FS_TRY(const auto change, read_member_change(call.request.body));
+  FS_TRY(catalog_.change_members(path_of(call.request), call.request.captures[2], change,
+                                 actor_of(call.identity)));
+  changed_();
+  return no_content();
+}
+
+Result<http::Response> Api::show_member(const Call& call) {
+  FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
+  FS_TRY(const auto environment, catalog_.environment(project.id, call.request.captures[1]));
+  FS_TRY(const auto segment, catalog_.segment(environment.id, call.request.captures[2]));
+  if (!segment.unbounded)
+    return fail(ErrorKind::NotFound, "segment \"" + segment.key + "\" is no big segment");
+  const std::string& context = call.request.captures[3];
+  FS_TRY(const auto found, catalog_.members().membership(segment.generation, context));
+  ObjectText out;
+  out.text("userKey", context)
+      .boolean("included", found.is_included)
+      .boolean("excluded", found.is_excluded);
+  return http::json_response(200, std::move(out).done());
 }
 
 Result<http::Response> Api::list_tokens(const Call& call) {
@@ -218,9 +322,7 @@ Result<http::Response> Api::create_token(const Call& call) {
 
 Result<http::Response> Api::delete_token(const Call& call) {
   FS_TRY(catalog_.access().remove_token(call.request.captures[0]));
-  http::Response response;
-  response.status = 204;
-  return response;
+  return no_content();
 }
 
 }  // namespace flagstream::control

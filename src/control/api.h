@@ -1,5 +1,5 @@
 // The routes of the REST API that need nothing but the catalog: projects, environments, flags,
-// identity.
+// segments, identity.
 //
 // Every method runs on the one thread that owns the catalog.
 #pragma once
@@ -53,6 +53,14 @@ class Api {
   Result<http::Response> show_flag(const Call& call);
   Result<http::Response> patch_flag(const Call& call);
   Result<http::Response> delete_flag(const Call& call);
+  Result<http::Response> list_segments(const Call& call);
+  Result<http::Response> create_segment(const Call& call);
+  Result<http::Response> show_segment(const Call& call);
+  Result<http::Response> patch_segment(const Call& call);
+  Result<http::Response> delete_segment(const Call& call);
+  Result<http::Response> change_members(const Call& call);
+  Result<http::Response> show_member(const Call& call);
+  Result<std::string> shape_of(const catalog::EnvironmentPath& in, const catalog::Segment& segment);
   Result<http::Response> list_tokens(const Call& call);
   Result<http::Response> create_token(const Call& call);
   Result<http::Response> delete_token(const Call& call);

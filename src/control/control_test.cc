@@ -76,6 +76,41 @@ TEST_F(ApiTest, AFlagIsCreatedListedChangedAndDeleted) {
   EXPECT_EQ(api("GET", "/api/v2/flags/shop/a").status, 404);
 }
 
+TEST_F(ApiTest, SegmentsAreMadeEditedAndDeleted) {
+  const char* all = "/api/v2/segments/shop/production";
+  const Answer made = api("POST", all, R"({"key":"beta","name":"Beta"})");
+  ASSERT_EQ(made.status, 201) << made.body;
+  EXPECT_EQ(api("POST", all, R"({"key":"beta","name":"Beta"})").status, 409);
+  const Answer edited = api("PATCH", "/api/v2/segments/shop/production/beta",
+                            R"({"instructions":[{"kind":"addIncludedTargets","values":["u1"]}]})");
+  ASSERT_EQ(edited.status, 200) << edited.body;
+  EXPECT_EQ(edited.json().at("included").as_array().size(), 1u);
+  EXPECT_EQ(edited.json().at("version").as_int64(), 2);
+  EXPECT_EQ(api("GET", all).json().at("totalCount").as_int64(), 1);
+  EXPECT_EQ(api("PATCH", "/api/v2/segments/shop/production/beta", R"([{"op":"x"}])").status, 400);
+  EXPECT_EQ(api("DELETE", "/api/v2/segments/shop/production/beta").status, 204);
+  EXPECT_EQ(api("GET", "/api/v2/segments/shop/production/beta").status, 404);
+  EXPECT_EQ(api("GET", "/api/v2/segments/shop/nowhere").status, 404);
+}
+
+TEST_F(ApiTest, ABigSegmentTakesItsMembersInBulk) {
+  const std::string all = "/api/v2/segments/shop/production";
+  ASSERT_EQ(api("POST", all, R"({"key":"big","name":"Big","unbounded":true})").status, 201);
+  ASSERT_EQ(api("POST", all, R"({"key":"small","name":"Small"})").status, 201);
+  const char* members = R"({"included":{"add":["u1","u2"]},"excluded":{"add":["u3"]}})";
+  EXPECT_EQ(api("POST", all + "/big/contexts", members).status, 204);
+  EXPECT_EQ(api("POST", all + "/small/contexts", members).status, 409);
+  EXPECT_EQ(api("POST", all + "/big/contexts", R"({"included":["u1"]})").status, 400);
+  EXPECT_EQ(api("POST", all + "/big/contexts", R"({"included":{"add":[1]}})").status, 400);
+  EXPECT_EQ(api("POST", all + "/big/contexts", R"({"included":{"remove":["u2"]}})").status, 204);
+  EXPECT_TRUE(api("GET", all + "/big/contexts/u1").json().at("included").as_bool());
+  EXPECT_FALSE(api("GET", all + "/big/contexts/u2").json().at("included").as_bool());
+  EXPECT_TRUE(api("GET", all + "/big/contexts/u3").json().at("excluded").as_bool());
+  const auto shown = api("GET", all + "/big").json();
+  EXPECT_EQ(shown.at("_unboundedMetadata").at("memberCount").as_int64(), 2);
+  EXPECT_TRUE(shown.at("included").as_array().empty());
+}
+
 TEST_F(ApiTest, RolloutsAndRulesAreEditedBySemanticPatch) {
   const auto created = api("POST", "/api/v2/flags/shop", R"({"key":"a","name":"A"})").json();
   const std::string first(created.at("variations").at(0).at("_id").as_string());

@@ -51,7 +51,7 @@ Result<void> seed_flag(Catalog& catalog, const catalog::NewFlag& wanted, bool on
   if (!flag) flag = catalog.create_flag(project_key(), wanted, actor);
   if (!flag) return fail(std::move(flag).error());
   if (flag->version > 1) return {};
-  catalog::FlagPatch all;
+  catalog::SemanticPatch all;
   all.comment = "demo";
   for (const auto& [environment, config] : flag->environments) {
     std::string instructions = targeting(*flag);

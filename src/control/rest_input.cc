@@ -140,6 +140,40 @@ Result<catalog::NewFlag> read_new_flag(std::string_view body) {
   return wanted;
 }
 
+Result<catalog::NewSegment> read_new_segment(std::string_view body) {
+  FS_TRY(const json::Object object, parse_object(body));
+  catalog::NewSegment wanted;
+  FS_TRY(wanted.key, required_text(object, "key"));
+  FS_TRY(wanted.name, required_text(object, "name"));
+  FS_TRY(auto description, optional_text(object, "description"));
+  wanted.description = std::move(description).value_or("");
+  FS_TRY(wanted.tags, catalog::texts(object, "tags"));
+  FS_TRY(wanted.unbounded, bool_or(object, "unbounded", false));
+  FS_TRY(auto kind, optional_text(object, "unboundedContextKind"));
+  if (kind && !kind->empty()) wanted.unbounded_context_kind = *std::move(kind);
+  return wanted;
+}
+
+Result<catalog::MemberChange> read_member_change(std::string_view body) {
+  FS_TRY(const json::Object object, parse_object(body));
+  catalog::MemberChange change;
+  const auto read = [&](std::string_view name, std::vector<std::string>& add,
+                        std::vector<std::string>& remove) -> Result<void> {
+    const json::Value* value = object.if_contains(name);
+    if (value == nullptr || value->is_null()) return {};
+    if (!value->is_object()) {
+      return fail(ErrorKind::InvalidArgument,
+                  std::string(name) + " must be an object with the lists add and remove");
+    }
+    FS_TRY(add, catalog::texts(value->get_object(), "add"));
+    FS_TRY(remove, catalog::texts(value->get_object(), "remove"));
+    return {};
+  };
+  FS_TRY(read("included", change.included_add, change.included_remove));
+  FS_TRY(read("excluded", change.excluded_add, change.excluded_remove));
+  return change;
+}
+
 Result<NewToken> read_new_token(std::string_view body) {
   FS_TRY(const json::Object object, parse_object(body));
   FS_TRY(std::string name, required_text(object, "name"));

@@ -15,6 +15,9 @@ namespace flagstream::control {
 Result<catalog::NewProject> read_new_project(std::string_view body);
 Result<catalog::NewEnvironment> read_new_environment(std::string_view body);
 Result<catalog::NewFlag> read_new_flag(std::string_view body);
+Result<catalog::NewSegment> read_new_segment(std::string_view body);
+// {"included":{"add":[..],"remove":[..]},"excluded":{..}}
+Result<catalog::MemberChange> read_member_change(std::string_view body);
 
 struct NewToken {
   std::string name;

@@ -200,6 +200,28 @@ std::string project_shape(const catalog::Project& project, Environments environm
   return std::move(out).done();
 }
 
+std::string segment_shape(const catalog::EnvironmentPath& in, const catalog::Segment& segment,
+                          std::optional<std::int64_t> members) {
+  const std::string parent = "/api/v2/segments/" + in.project_key + "/" + in.environment_key;
+  ObjectText out;
+  out.text("name", segment.name).text("description", segment.description);
+  out.raw("tags", tags_text(segment.tags)).integer("creationDate", segment.created);
+  out.integer("lastModifiedDate", segment.last_modified).text("key", segment.key);
+  out.raw("_links", links(parent + "/" + segment.key, parent)).text("salt", segment.salt);
+  catalog::add_rest_targeting(out, segment);
+  out.integer("version", segment.version).boolean("deleted", false);
+  out.boolean("unbounded", segment.unbounded).integer("generation", segment.generation);
+  if (segment.unbounded) {
+    out.text("unboundedContextKind", segment.unbounded_context_kind);
+    if (members) {
+      ObjectText metadata;
+      metadata.integer("memberCount", *members);
+      out.raw("_unboundedMetadata", std::move(metadata).done());
+    }
+  }
+  return std::move(out).done();
+}
+
 std::string token_shape(const catalog::Access::Token& token, std::string_view secret) {
   ObjectText token_links;
   token_links.raw("self", link("/api/v2/tokens/" + token.id));

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "catalog/access.h"
-#include "catalog/model.h"
+#include "catalog/catalog.h"
 
 namespace flagstream::control {
 
@@ -36,6 +36,10 @@ std::string environment_shape(const catalog::Project& project,
 enum class Expand { None, Collection, List };
 std::string project_shape(const catalog::Project& project, Environments environments,
                           Expand expand);
+
+// `members`: how many contexts a big segment includes or excludes; nullopt: not counted.
+std::string segment_shape(const catalog::EnvironmentPath& in, const catalog::Segment& segment,
+                          std::optional<std::int64_t> members);
 
 // With its secret only in the answer to its creation; else `secret` is empty.
 std::string token_shape(const catalog::Access::Token& token, std::string_view secret);

@@ -279,8 +279,19 @@ class Environments::Follower {
     }
     if (pending_.empty()) return;
     save_first();
+    wait_for_memberships();
     const auto before = view();
     show(*before, {}, false);
+  }
+
+  void wait_for_memberships() {
+    if (!settings_.read_memberships) return;
+    std::uint64_t through = 0;
+    for (const auto& [id, pending] : pending_) {
+      for (const proto::Item& each : pending.changes)
+        through = std::max<std::uint64_t>(through, each.memberships());
+    }
+    if (through != 0) settings_.read_memberships(through);
   }
 
   // All that is known, as another generation.

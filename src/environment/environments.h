@@ -73,6 +73,9 @@ struct FlagChange {
 struct FollowerSettings {
   std::string state_path;  // file with the last state
   std::chrono::milliseconds catch_up_deadline{2'000};
+  // Called on the follower's thread before changes are shown that belong to memberships through
+  // this number (memberships.h); may block for a moment.  Empty: nobody keeps memberships.
+  std::function<void(std::uint64_t)> read_memberships = {};
 };
 
 // Thread-safe.

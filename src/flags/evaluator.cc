@@ -307,6 +307,10 @@ const Flag* Evaluator::find(std::string_view key) const {
   return found == flag_index_.end() ? nullptr : &flags_[found->second];
 }
 
+bool Evaluator::has_big_segments() const {
+  return std::ranges::any_of(segments_, [](const Segment& each) { return each.is_unbounded; });
+}
+
 Evaluation Evaluator::evaluate(const Flag& flag, const Context& context,
                                const EvaluationOptions& options) const {
   return Run(segments_, context, options).evaluate(flag);

@@ -69,6 +69,8 @@ class Evaluator {
   const Flag* find(std::string_view key) const;
   // In the document's order, without deleted ones.
   const std::vector<Flag>& flags() const { return flags_; }
+  // Whether some segment is unbounded, so that evaluations may ask BigSegments.
+  bool has_big_segments() const;
   // One sentence for every item that cannot be evaluated.
   const std::vector<std::string>& problems() const { return problems_; }
 

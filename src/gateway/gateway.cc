@@ -10,6 +10,7 @@
 #include "delivery/evaluators.h"
 #include "delivery/server_side.h"
 #include "environment/environments.h"
+#include "environment/memberships.h"
 #include "gateway/authenticate.h"
 #include "http/cross_origin.h"
 #include "http/forward.h"
@@ -47,6 +48,16 @@ ingest::EventsApi::Collaborators collaborators(log::Appender& payloads,
           }};
 }
 
+// A change of a big segment is shown with its memberships; where they cannot be read, late ones are
+// better than no changes at all.
+std::function<void(std::uint64_t)> read_with(environment::Memberships& memberships,
+                                             std::chrono::milliseconds patience) {
+  return [&memberships, patience](std::uint64_t through) {
+    const auto reached = memberships.wait_for(through, patience);
+    if (!reached) telemetry::warn("memberships of big segments are late", {{"through", through}});
+  };
+}
+
 http::Route fixed(std::string pattern, http::Handler handler) {
   return {.method = "GET",
           .pattern = std::move(pattern),
@@ -59,9 +70,11 @@ http::Route fixed(std::string pattern, http::Handler handler) {
 class Gateway::Parts {
  public:
   Parts(Settings settings, std::unique_ptr<log::Appender> payloads,
+        std::unique_ptr<environment::Memberships> memberships,
         std::unique_ptr<environment::Environments> environments, const Clock& clock,
         telemetry::Registry& registry)
       : payloads_(std::move(payloads)),
+        memberships_(std::move(memberships)),
         environments_(std::move(environments)),
         events_api_({.partitions = settings.payloads.partitions,
                      .gateway_id = settings.gateway_id,
@@ -131,6 +144,7 @@ class Gateway::Parts {
   }
 
   std::unique_ptr<log::Appender> payloads_;
+  std::unique_ptr<environment::Memberships> memberships_;
   std::unique_ptr<environment::Environments> environments_;
   ingest::EventsApi events_api_;
   delivery::Access access_;
@@ -149,12 +163,16 @@ Result<std::unique_ptr<Gateway>> Gateway::start(Settings settings, log::Log& log
                                                 io::FileSystem& files, const Clock& clock,
                                                 telemetry::Registry& registry) {
   FS_TRY(auto payloads, open_payloads(settings, log, clock));
+  auto memberships = environment::Memberships::start(log, clock, registry);
   FS_TRY(auto environments,
          environment::Environments::start(
-             {.state_path = settings.state_path, .catch_up_deadline = settings.catch_up_deadline},
+             {.state_path = settings.state_path,
+              .catch_up_deadline = settings.catch_up_deadline,
+              .read_memberships = read_with(*memberships, settings.catch_up_deadline)},
              log, files, clock, registry));
-  auto parts = std::make_unique<Parts>(std::move(settings), std::move(payloads),
-                                       std::move(environments), clock, registry);
+  auto parts =
+      std::make_unique<Parts>(std::move(settings), std::move(payloads), std::move(memberships),
+                              std::move(environments), clock, registry);
   FS_TRY(parts->listen(clock, registry));
   return std::unique_ptr<Gateway>(new Gateway(std::move(parts)));
 }

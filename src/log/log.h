@@ -28,11 +28,12 @@ using Offset = std::uint64_t;
 // The first byte of every record in every topic, the second being the version of that kind's layout
 // (1). Readers skip and count kinds that they do not know.
 enum class RecordKind : std::uint8_t {
-  Payload = 1,  // events/payload.h
-  Tick = 2,     // no contents: time passes in an idle partition
-  Event = 3,    // events/event.h
-  Reject = 4,   // events/event.h
-  Config = 5,   // environment/config_record.h
+  Payload = 1,     // events/payload.h
+  Tick = 2,        // no contents: time passes in an idle partition
+  Event = 3,       // events/event.h
+  Reject = 4,      // events/event.h
+  Config = 5,      // environment/config_record.h
+  Membership = 6,  // environment/membership_record.h
 };
 
 // Records of one producer for one partition, encoded as they are stored.
