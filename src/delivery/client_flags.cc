@@ -53,8 +53,10 @@ std::uint64_t digest_of(std::string_view members) { return xxh3_128(members).low
 }  // namespace
 
 ClientFlags::ClientFlags(const environment::FlagSet& set,
-                         std::shared_ptr<const flags::Evaluator> evaluator, CredentialKind kind)
+                         std::shared_ptr<const flags::Evaluator> evaluator,
+                         const flags::BigSegments* big_segments, CredentialKind kind)
     : evaluator_(std::move(evaluator)),
+      big_segments_(big_segments),
       generation_(set.generation),
       revision_(set.revision),
       version_(R"("version":)" + std::to_string(set.revision) + ",") {
@@ -81,7 +83,7 @@ void ClientFlags::append_members(std::string& out, const Entry& entry, std::stri
   prerequisites.clear();
   const flags::Flag& flag = *entry.flag;
   const bool has_prerequisites = !flag.prerequisites.empty();
-  flags::EvaluationOptions options;
+  flags::EvaluationOptions options{.big_segments = big_segments_};
   if (has_prerequisites) options.prerequisites = &prerequisites;
   const Evaluation evaluation = evaluator_->evaluate(flag, context, options);
   out += head;
@@ -189,12 +191,13 @@ std::shared_ptr<const ClientFlags> ClientFlagsCache::get(const Flags& flags, Cre
     }
     std::unreachable();
   };
-  return pick().get(flags, [&](const environment::FlagSet& set) {
+  auto made = pick().get(flags, [&](const environment::FlagSet& set) {
     auto evaluator = evaluators_.get(flags);
-    return evaluator == nullptr
-               ? nullptr
-               : std::make_shared<const ClientFlags>(set, std::move(evaluator), kind);
+    return evaluator == nullptr ? nullptr
+                                : std::make_shared<const ClientFlags>(
+                                      set, std::move(evaluator), evaluators_.big_segments(), kind);
   });
+  return made == nullptr || evaluators_.is_ready(made->evaluator()) ? made : nullptr;
 }
 
 }  // namespace flagstream::delivery

@@ -37,8 +37,9 @@ class ClientFlags {
     Digests digests;
   };
 
+  // `big_segments` may be null, else it must outlive this.
   ClientFlags(const environment::FlagSet& set, std::shared_ptr<const flags::Evaluator> evaluator,
-              environment::CredentialKind kind);
+              const flags::BigSegments* big_segments, environment::CredentialKind kind);
 
   // {"KEY":{"version":REVISION,"flagVersion":...,"value":...,...},...}.  `digests` may be null.
   void append_all(std::string& out, const flags::Context& context, Reasons reasons,
@@ -55,6 +56,7 @@ class ClientFlags {
   // What makes of what was sent what it is now.  Precondition: of the same generation.
   Changes changes_since(Sent& sent, const flags::Context& context, Reasons reasons) const;
 
+  const flags::Evaluator& evaluator() const { return *evaluator_; }
   std::uint64_t generation() const { return generation_; }
   std::uint64_t revision() const { return revision_; }
 
@@ -74,6 +76,7 @@ class ClientFlags {
   void append_patch(std::string& out, const Entry& entry, std::string_view members) const;
 
   std::shared_ptr<const flags::Evaluator> evaluator_;
+  const flags::BigSegments* big_segments_;
   std::uint64_t generation_;
   std::uint64_t revision_;
   std::string version_;                             // "version":N,
@@ -87,7 +90,7 @@ class ClientFlagsCache {
  public:
   explicit ClientFlagsCache(Evaluators& evaluators) : evaluators_(evaluators) {}
 
-  // Null: nothing in the flag set can be evaluated.
+  // Null: nothing in the flag set can be evaluated, or not yet (Evaluators::is_ready).
   std::shared_ptr<const ClientFlags> get(const Flags& flags, environment::CredentialKind kind);
 
  private:

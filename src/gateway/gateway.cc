@@ -81,6 +81,8 @@ class Gateway::Parts {
                      .limits = {}},
                     collaborators(*payloads_, *environments_, clock, registry)),
         access_(*environments_, registry),
+        members_(*memberships_),
+        evaluators_(&members_),
         server_side_({}, access_, *environments_, registry),
         client_side_({}, {.access = access_,
                           .evaluators = evaluators_,
@@ -148,6 +150,7 @@ class Gateway::Parts {
   std::unique_ptr<environment::Environments> environments_;
   ingest::EventsApi events_api_;
   delivery::Access access_;
+  delivery::BigSegmentMembers members_;
   delivery::Evaluators evaluators_;
   delivery::ServerSide server_side_;
   delivery::ClientSide client_side_;
