@@ -1,6 +1,9 @@
 #include "catalog/items.h"
 
+#include <utility>
+
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "catalog/flag_json.h"
 #include "environment/config_record.h"
@@ -10,10 +13,21 @@ namespace flagstream::catalog {
 namespace {
 
 void add_credential(environment::proto::Environment& to, environment::proto::Credential::Kind kind,
-                    std::string_view key) {
+                    std::string_view key, MillisUtc expires = 0) {
   auto* credential = to.add_credentials();
   credential->set_kind(kind);
   credential->set_sha256(sha256(key));
+  credential->set_expires_us(expires * kMicrosPerMilli);
+}
+
+environment::proto::Credential::Kind kind_of(KeyKind kind) {
+  switch (kind) {
+    case KeyKind::Sdk:
+      return environment::proto::Credential::SDK_KEY;
+    case KeyKind::Mobile:
+      return environment::proto::Credential::MOBILE_KEY;
+  }
+  std::unreachable();
 }
 
 }  // namespace
@@ -26,6 +40,10 @@ Result<Item> environment_item(const Project& project, const Environment& environ
   document.set_client_side_id(environment.client_side_id);
   add_credential(document, environment::proto::Credential::SDK_KEY, environment.sdk_key);
   add_credential(document, environment::proto::Credential::MOBILE_KEY, environment.mobile_key);
+  for (const ExpiringKey& each : environment.expiring_keys)
+    add_credential(document, kind_of(each.kind), each.key, each.expires);
+  document.set_secure_mode(environment.settings.secure_mode);
+  document.set_cache_minutes(environment.settings.default_ttl_minutes);
   FS_TRY(std::string encoded, environment::encode_environment(document));
   return Item{.environment = environment.id,
               .project = project.id,

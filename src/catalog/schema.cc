@@ -109,7 +109,17 @@ CREATE TABLE audit (
 );
 )sql";
 
-constexpr std::array<std::string_view, 1> kMigrations = {kFirst};
+constexpr std::string_view kRotation = R"sql(
+ALTER TABLE environments ADD COLUMN secure_mode INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN default_ttl_minutes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN default_track_events INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN require_comments INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN confirm_changes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN critical INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN expiring_keys TEXT NOT NULL DEFAULT '[]';
+)sql";
+
+constexpr std::array<std::string_view, 2> kMigrations = {kFirst, kRotation};
 
 }  // namespace
 
