@@ -88,6 +88,8 @@ class Catalog {
   // kExpiryYearsMax years ahead; Conflict: kExpiringKeysMax of that kind wait to expire already.
   Result<Environment> reset_key(const std::string& project_key, const std::string& key,
                                 KeyKind kind, std::optional<MillisUtc> expiry, const Actor& actor);
+  // Those expiring keys that still open it.
+  std::vector<ExpiringKey> valid_keys(const Environment& environment) const;
   // Ends an expiring key before its time.
   Result<void> end_key(const std::string& project_key, const std::string& key,
                        const std::string& key_id, const Actor& actor);

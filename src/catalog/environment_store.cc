@@ -116,6 +116,12 @@ Result<Environment> Catalog::reset_key(const std::string& project_key, const std
   return reset;
 }
 
+std::vector<ExpiringKey> Catalog::valid_keys(const Environment& environment) const {
+  std::vector<ExpiringKey> keys = environment.expiring_keys;
+  remove_expired(keys, now_ms());
+  return keys;
+}
+
 Result<void> Catalog::end_key(const std::string& project_key, const std::string& key,
                               const std::string& key_id, const Actor& actor) {
   FS_TRY(auto transaction, sql::Transaction::begin(database_));
