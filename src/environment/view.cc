@@ -57,6 +57,7 @@ std::shared_ptr<const FlagSet> flag_set_of(EnvironmentId id, std::uint64_t gener
     if (name.first == proto::Item::ENVIRONMENT && !item.deleted()) {
       const auto environment = decode_environment(item.document());
       if (environment) set->client_side_id = environment->client_side_id();
+      if (environment) set->cache_time = std::chrono::minutes(environment->cache_minutes());
     }
     if (!is_flag_or_segment(name.first)) continue;
     const bool is_flag = name.first == proto::Item::FLAG;
@@ -83,6 +84,7 @@ void add_lookups(Lookups& lookups, EnvironmentId id, const proto::Environment& e
         .environment = id,
         .kind = is_sdk_key ? CredentialKind::SdkKey : CredentialKind::MobileKey,
         .expires = each.expires_us()};
+    if (each.expires_us() != 0) lookups.expiries.emplace(each.expires_us(), id);
   }
 }
 
@@ -132,6 +134,14 @@ void add_pending(Pending& pending, Folded folded, const ConfigFold& fold) {
     to.has_new_environment = to.has_new_environment || item.kind() == proto::Item::ENVIRONMENT;
     to.changes.push_back(std::move(item));
   }
+}
+
+std::set<EnvironmentId> expired_between(const Lookups& lookups, MicrosUtc after, MicrosUtc until) {
+  std::set<EnvironmentId> expired;
+  for (auto at = lookups.expiries.upper_bound(after);
+       at != lookups.expiries.end() && at->first <= until; ++at)
+    expired.insert(at->second);
+  return expired;
 }
 
 std::shared_ptr<const View> next_view(const View& before, const ConfigFold& fold,

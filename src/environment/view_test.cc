@@ -51,6 +51,17 @@ TEST_F(ViewTest, WhatDidNotChangeIsShared) {
   EXPECT_EQ((*rings_[kId].since(3))[0]->item.json, after->flags.at("b").json);
 }
 
+TEST_F(ViewTest, ExpiriesAreFoundAfterOneMomentAndUpToAnother) {
+  Lookups lookups;
+  lookups.expiries = {{10, EnvironmentId{1}}, {20, EnvironmentId{2}}, {20, EnvironmentId{1}}};
+  using Set = std::set<EnvironmentId>;
+  EXPECT_EQ(expired_between(lookups, 0, 9), Set{});
+  EXPECT_EQ(expired_between(lookups, 9, 10), Set{EnvironmentId{1}});
+  EXPECT_EQ(expired_between(lookups, 10, 19), Set{});
+  EXPECT_EQ(expired_between(lookups, 10, 20), (Set{EnvironmentId{1}, EnvironmentId{2}}));
+  EXPECT_EQ(expired_between(lookups, 20, 15), Set{}) << "the clock was put back";
+}
+
 TEST_F(ViewTest, TheFingerprintFollowsTheContents) {
   take(change(environment_item(1)));
   take(change(flag(2, "a", 1)));
