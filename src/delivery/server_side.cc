@@ -13,6 +13,7 @@
 namespace flagstream::delivery {
 namespace {
 
+using environment::Credential;
 using environment::CredentialKind;
 using environment::Environments;
 using environment::FlagSet;
@@ -63,7 +64,8 @@ struct ServerSide::State {
   using Items = decltype(FlagSet::flags);
 
   io::Task<Result<Flags>> flags_for(const http::Request& request) {
-    return access.flags_for(CredentialKind::SdkKey, http::authorization_key(request.headers));
+    return access.flags_for(CredentialKind::SdkKey, http::authorization_key(request.headers),
+                            request.client_address);
   }
 
   static void name_environment(const FlagSet& flags, http::Response& response) {
@@ -133,25 +135,26 @@ struct ServerSide::State {
     response.headers.add("Cache-Control", "no-cache");
     response.headers.add("X-Accel-Buffering", "no");
     name_environment(**flags, response);
-    response.stream = [this, text = std::string(*http::authorization_key(request.headers)),
-                       id = (*flags)->environment](http::StreamWriter& writer) {
-      return follow(text, id, writer);
-    };
+    response.stream =
+        [this,
+         key = Credential::of(CredentialKind::SdkKey, *http::authorization_key(request.headers)),
+         id = (*flags)->environment](http::StreamWriter& writer) {
+          return follow(key, id, writer);
+        };
     co_return response;
   }
 
   // A put, then every change in order, until the client is gone or the key opens the environment no
   // longer.
-  io::Task<void> follow(const std::string& key, EnvironmentId id, http::StreamWriter& writer) {
+  io::Task<void> follow(const Credential& key, EnvironmentId id, http::StreamWriter& writer) {
     const OpenStream open(probe.streams);
     io::Signal changed(co_await io::net::this_coro::executor);
     const auto subscription = environments.subscribe(id, [&changed] { changed.notify(); });
-    std::optional<SeenRevision> seen =
-        co_await send_put(access.find(CredentialKind::SdkKey, key), writer);
+    std::optional<SeenRevision> seen = co_await send_put(access.find(key), writer);
     while (seen) {
       const auto ended = co_await (changed.wait(settings.heartbeat) || writer.until_closed());
       if (ended.index() == 1) break;
-      if (environments.find(CredentialKind::SdkKey, key) != id) break;
+      if (environments.find(key) != id) break;
       seen = std::get<0>(ended) ? co_await send_changes(id, *seen, writer)
                                 : co_await send_heartbeat(*seen, writer);
     }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "delivery/access.h"
 #include "delivery/server_side.h"
 #include "environment/environments.h"
 #include "gateway/authenticate.h"
@@ -31,13 +32,12 @@ Result<std::unique_ptr<log::Appender>> open_payloads(const Settings& settings, l
   }
 }
 
-ingest::EventsApi::Collaborators collaborators(log::Appender& payloads,
-                                               environment::Environments& environments,
+ingest::EventsApi::Collaborators collaborators(log::Appender& payloads, delivery::Access& access,
                                                const Clock& clock, telemetry::Registry& registry) {
   return {.payloads = payloads,
           .clock = clock,
           .registry = registry,
-          .authenticate = authenticate_with(environments),
+          .authenticate = authenticate_with(access),
           .inflate = [](std::string_view gzip, std::string& out) {
             return http::inflate_gzip(gzip, {}, out);
           }};
@@ -59,11 +59,11 @@ class Gateway::Parts {
         telemetry::Registry& registry)
       : payloads_(std::move(payloads)),
         environments_(std::move(environments)),
+        access_(*environments_, registry),
         events_api_({.partitions = settings.payloads.partitions,
                      .gateway_id = settings.gateway_id,
                      .limits = {}},
-                    collaborators(*payloads_, *environments_, clock, registry)),
-        access_(*environments_, registry),
+                    collaborators(*payloads_, access_, clock, registry)),
         server_side_({}, access_, *environments_, registry),
         to_control_({.socket_path = settings.control_socket, .role = "control"}, registry),
         settings_(std::move(settings)) {}
@@ -122,8 +122,8 @@ class Gateway::Parts {
 
   std::unique_ptr<log::Appender> payloads_;
   std::unique_ptr<environment::Environments> environments_;
-  ingest::EventsApi events_api_;
   delivery::Access access_;
+  ingest::EventsApi events_api_;
   delivery::ServerSide server_side_;
   http::Forwarder to_control_;
   Settings settings_;
