@@ -115,6 +115,22 @@ def test_a_mobile_key_rotates_and_an_old_key_is_ended_early(server):
     stream.close()
 
 
+def test_a_key_rotates_by_the_command_line(server):
+    old_key = current(server)
+    place = ["--data", str(server.data), "--project", "demo"]
+    rotated = server.cli("keys", "rotate", "--grace", "1h", *place)
+    assert rotated.returncode == 0, rotated.stderr
+    new_key = rotated.stdout.strip()
+    assert new_key == current(server)
+    wait_until(lambda: poll(server, new_key) == 200, 10, "the new key is served")
+    assert poll(server, old_key) == 200
+    shown = server.cli("keys", *place).stdout
+    assert f"SDK key         {new_key}\n" in shown and f"old SDK key     {old_key}  until " in shown
+    assert server.cli("keys", "end", shown.split(", ID ")[1].split()[0], *place).returncode == 0
+    wait_until(lambda: poll(server, old_key) == 401, 10, "the old key is refused")
+    assert server.cli("keys", "rotate", "--grace", "soon", *place).returncode == 2
+
+
 def timed_polls(server, key, count):
     seconds = []
     for _ in range(count):
