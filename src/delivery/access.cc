@@ -71,10 +71,11 @@ Access::Probe::Probe(telemetry::Registry& registry)
                          "Look-ups of credentials that were not known.", ""}),
       limited(registry, {"flagstream_delivery_unknown_limited_total",
                          "Requests with an unknown credential over the rate of look-ups.", ""}),
-      negative_hits(
-          registry,
-          {"flagstream_delivery_unknown_cached_total",
-           "Of these, those refused because it was found to be unknown just before.", ""}) {}
+      negative_hits(registry,
+                    {"flagstream_delivery_unknown_cached_total",
+                     "Requests over the rate of look-ups whose credential was refused: it had "
+                     "been found to be unknown within the last second.",
+                     ""}) {}
 
 Access::Rejections& Access::Probe::rejections(CredentialKind kind) {
   switch (kind) {

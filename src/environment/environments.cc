@@ -40,6 +40,8 @@ struct Probe {
                                  "Times it could not be saved.", ""}),
         waits_failed(registry, {"flagstream_environment_waits_failed_total",
                                 "Waits for the end of config that were in vain.", ""}),
+        expiring_key_uses(registry, {"flagstream_environment_expiring_key_uses_total",
+                                     "Times a key that will expire opened its environment.", ""}),
         age_seconds(registry, {"flagstream_environment_age_seconds",
                                "Since the end of config was last reached.", ""}) {}
 
@@ -51,6 +53,7 @@ struct Probe {
   telemetry::Counter saves;
   telemetry::Counter save_failures;
   telemetry::Counter waits_failed;
+  telemetry::Counter expiring_key_uses;
   telemetry::Gauge age_seconds;
 };
 
@@ -102,6 +105,7 @@ class Environments::Follower {
     return view_;
   }
   bool has_configuration() const { return has_configuration_.load(); }
+  void count_expiring_key() { probe_.expiring_key_uses.add(); }
   std::uint64_t credentials_version() const { return credentials_version_.load(); }
   std::int64_t age() const {
     if (const std::int64_t at = current_at_.load(); at != kNever)
@@ -507,6 +511,7 @@ std::optional<EnvironmentId> Environments::find(const Credential& credential) co
   }
   const KeyOwner* owner = owner_of(*view->lookups, credential);
   if (owner == nullptr || is_over(*owner, follower_->clock().now())) return std::nullopt;
+  if (owner->expires != 0) follower_->count_expiring_key();
   return owner->environment;
 }
 

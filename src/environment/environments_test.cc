@@ -248,6 +248,9 @@ TEST_F(EnvironmentsTest, AnExpiringKeyOpensItsEnvironmentUntilThen) {
   const auto others = environments_->subscribe(EnvironmentId{8}, [&] { ++others_woken; });
   clock.set(1'999'999);
   EXPECT_EQ(environments_->find(key), EnvironmentId{7});
+  EXPECT_TRUE(environments_->find(CredentialKind::SdkKey, "sdk-7")) << "does not expire";
+  EXPECT_NE(registry_.scrape().find("flagstream_environment_expiring_key_uses_total 2\n"),
+            std::string::npos);
   clock.set(2'000'000);
   woken.wait(0);
   EXPECT_EQ(environments_->find(key), std::nullopt);
