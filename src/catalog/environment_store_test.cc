@@ -123,7 +123,9 @@ TEST_F(EnvironmentStoreTest, AnExpiryThatIsNoTimeToComeIsRefused) {
   const Environment before = production();
   for (const MillisUtc expiry : {MillisUtc{0}, MillisUtc{-1}, kNoonMillis, kNoonMillis / 1000,
                                  kNoonMillis * 1000, INT64_MAX}) {
-    EXPECT_EQ(reset(KeyKind::Sdk, expiry).error().kind, ErrorKind::InvalidArgument) << expiry;
+    const auto refused = reset(KeyKind::Sdk, expiry);
+    ASSERT_FALSE(refused) << expiry;
+    EXPECT_EQ(refused.error().kind, ErrorKind::InvalidArgument) << expiry;
   }
   EXPECT_EQ(production(), before);
   EXPECT_EQ(catalog_.reset_key("shop", "moon", KeyKind::Sdk, {}, actor_).error().kind,
