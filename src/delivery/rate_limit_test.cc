@@ -1,5 +1,6 @@
 #include "delivery/rate_limit.h"
 
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -37,6 +38,7 @@ TEST(RateLimit, ThreadsTogetherTakeNoMore) {
   std::atomic<int> all{0};
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int i = 0; i < 4; ++i)
       threads.emplace_back([&] { all += taken(limit, 0, kStart, 1'000); });
   }
