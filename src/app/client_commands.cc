@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <ostream>
 #include <utility>
 
+#include <fmt/chrono.h>
+
+#include "app/config.h"
 #include "io/file_system.h"
 #include "json/json.h"
 
@@ -54,6 +58,7 @@ Result<json::Object> call(const Transport& transport, const ApiRequest& request)
   auto parsed = json::parse(answer.body);
   const bool is_object = parsed && parsed->is_object();
   if (answer.status >= 200 && answer.status < 300) {
+    if (answer.status == 204) return json::Object();
     if (!is_object) return fail(ErrorKind::Unavailable, "the server's answer is not a JSON object");
     return std::move(parsed->get_object());
   }
@@ -159,6 +164,20 @@ const json::Object* config_of(const json::Object& flag, const std::string& envir
   if (environments == nullptr || !environments->is_object()) return nullptr;
   const json::Value* config = environments->get_object().if_contains(environment);
   return config == nullptr ? nullptr : config->if_object();
+}
+
+// `api`: "v2", or "internal" for what only this server has.
+std::string environment_path(const std::string& api, const std::string& project,
+                             const Place& place) {
+  return "/api/" + api + "/projects/" + escaped(project) + "/environments/" +
+         escaped(place.environment);
+}
+
+// 2026-01-31 23:59:59 UTC, of milliseconds since 1970.
+std::string utc_text(const json::Value* millis) {
+  if (millis == nullptr || !millis->is_int64()) return "?";
+  const std::chrono::sys_seconds time{std::chrono::seconds(millis->get_int64() / 1'000)};
+  return fmt::format("{:%F %T} UTC", time);
 }
 
 Result<json::Object> edit_flag(const Transport& transport, const Place& place,
@@ -392,16 +411,54 @@ int setup_link(const Transport& transport, const Console& console, const std::st
 int keys(const Transport& transport, const Console& console, const Place& place) {
   const auto project = project_of(transport, place);
   if (!project) return status_of(console, project.error());
-  const auto environment = call(transport, {.method = "GET",
-                                            .path = "/api/v2/projects/" + escaped(*project) +
-                                                    "/environments/" + escaped(place.environment),
-                                            .body = {}});
+  const auto environment = call(
+      transport, {.method = "GET", .path = environment_path("v2", *project, place), .body = {}});
   if (!environment) return status_of(console, environment.error());
   if (console.output == Output::Json) return print_one(console, *environment, "");
-  print_table(console.out, {{"SDK key", text_of(*environment, "apiKey")},
-                            {"mobile key", text_of(*environment, "mobileKey")},
-                            {"client-side id", text_of(*environment, "_id")}});
+  const auto old = call_list(transport, environment_path("internal", *project, place) + "/keys");
+  if (!old) return status_of(console, old.error());
+  std::vector<Row> rows = {{"SDK key", text_of(*environment, "apiKey")},
+                           {"mobile key", text_of(*environment, "mobileKey")},
+                           {"client-side id", text_of(*environment, "_id")}};
+  for (const json::Object& each : *old) {
+    rows.push_back(
+        {text_of(each, "kind") == "mobile" ? "old mobile key" : "old SDK key",
+         text_of(each, "value"),
+         "until " + utc_text(each.if_contains("expiry")) + ", ID " + text_of(each, "_id")});
+  }
+  print_table(console.out, rows);
   return kExitDone;
+}
+
+int keys_rotate(const Transport& transport, const Console& console, const Place& place,
+                const RotateOptions& options, const Clock& clock) {
+  std::string query;
+  if (!options.grace.empty()) {
+    const auto grace = parse_duration(options.grace);
+    if (!grace) return status_of(console, grace.error());
+    query = "?expiry=" + std::to_string((clock.now() + grace->count()) / kMicrosPerMilli);
+  }
+  const auto project = project_of(transport, place);
+  if (!project) return status_of(console, project.error());
+  const std::string member = options.mobile ? "mobileKey" : "apiKey";
+  const auto reset =
+      call(transport, {.method = "POST",
+                       .path = environment_path("v2", *project, place) + "/" + member + query,
+                       .body = {}});
+  if (!reset) return status_of(console, reset.error());
+  return print_one(console, *reset, text_of(*reset, member));
+}
+
+int keys_end(const Transport& transport, const Console& console, const Place& place,
+             const std::string& id) {
+  const auto project = project_of(transport, place);
+  if (!project) return status_of(console, project.error());
+  const auto ended = call(
+      transport, {.method = "DELETE",
+                  .path = environment_path("internal", *project, place) + "/keys/" + escaped(id),
+                  .body = {}});
+  if (!ended) return status_of(console, ended.error());
+  return print_one(console, *ended, "the key works no longer");
 }
 
 }  // namespace flagstream::app

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "app/exit_status.h"
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace flagstream::app {
@@ -89,7 +90,18 @@ int flag_rollout(const Transport& transport, const Console& console, const Place
 // A new one-time address that signs a browser in; those before it stop working.
 int setup_link(const Transport& transport, const Console& console, const std::string& address);
 
-// SDK key, mobile key and client-side id.
+// SDK key, mobile key and client-side id, and the old keys that still work.
 int keys(const Transport& transport, const Console& console, const Place& place);
+
+struct RotateOptions {
+  bool mobile = false;  // the mobile key, not the SDK key
+  std::string grace;    // how long the old key still works, a duration; empty: no longer
+};
+// Prints the new key.
+int keys_rotate(const Transport& transport, const Console& console, const Place& place,
+                const RotateOptions& options, const Clock& clock);
+// Ends an old key before its time.
+int keys_end(const Transport& transport, const Console& console, const Place& place,
+             const std::string& id);
 
 }  // namespace flagstream::app

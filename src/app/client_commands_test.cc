@@ -84,6 +84,30 @@ TEST_F(ClientCommandsTest, ProjectsAndEnvironmentsAreMadeAndListed) {
   EXPECT_THAT(shown, HasSubstr("mobile key      mob-"));
 }
 
+TEST_F(ClientCommandsTest, AKeyIsRotatedAndTheOldOneEnded) {
+  ASSERT_EQ(project_create(transport(), table(), "shop", ""), kExitDone) << err();
+  out();
+  ASSERT_EQ(keys_rotate(transport(), table(), {}, {.grace = "1h"}, clock_), kExitDone) << err();
+  const std::string key = out();
+  EXPECT_TRUE(key.starts_with("sdk-"));
+  ASSERT_EQ(keys_rotate(transport(), table(), {}, {.mobile = true, .grace = {}}, clock_),
+            kExitDone);
+  EXPECT_TRUE(out().starts_with("mob-"));
+  ASSERT_EQ(keys(transport(), table(), {}), kExitDone);
+  const std::string shown = out();
+  EXPECT_THAT(shown, HasSubstr("SDK key         " + key));
+  EXPECT_THAT(shown, HasSubstr("\nold SDK key     sdk-"));
+  EXPECT_THAT(shown, Not(HasSubstr("old mobile key")));
+  const std::string id = shown.substr(shown.find(", ID ") + 5, 24);
+  ASSERT_EQ(keys_end(transport(), table(), {}, id), kExitDone) << err();
+  EXPECT_EQ(keys_end(transport(), table(), {}, id), kExitNotFound);
+  out();
+  ASSERT_EQ(keys(transport(), table(), {}), kExitDone);
+  EXPECT_THAT(out(), Not(HasSubstr("old SDK key")));
+  for (const char* grace : {"soon", "-1h", "0s", "9999999h"})
+    EXPECT_EQ(keys_rotate(transport(), table(), {}, {.grace = grace}, clock_), kExitUsage) << grace;
+}
+
 TEST_F(ClientCommandsTest, ASetupLinkIsAWholeAddress) {
   ASSERT_EQ(
       setup_link(transport(), table(),

@@ -366,7 +366,29 @@ void add_keys(CLI::App& root, Client& client, Chosen& chosen) {
   auto wants_link = std::make_shared<bool>(false);
   command->add_flag("--setup-link", *wants_link,
                     "instead: a new link that signs one browser in to the page");
-  command->callback([&client, &chosen, wants_link] {
+  auto rotate_options = std::make_shared<RotateOptions>();
+  CLI::App* rotate = add_client_command(*command, "rotate", "a new SDK key; prints it", client);
+  client.add_place_to(*rotate);
+  rotate->add_flag("--mobile", rotate_options->mobile, "the mobile key instead");
+  rotate->add_option("--grace", rotate_options->grace,
+                     "how long the old key still works, e.g. 7d; it stops at once if not given");
+  rotate->callback([&client, &chosen, rotate_options] {
+    chosen = [&client, rotate_options] {
+      return keys_rotate(client.transport(), client.console(), client.place, *rotate_options,
+                         SystemClock());
+    };
+  });
+  auto id = std::make_shared<std::string>();
+  CLI::App* end = add_client_command(*command, "end", "ends an old key before its time", client);
+  client.add_place_to(*end);
+  end->add_option("id", *id, "as `flagstream keys` shows it")->required();
+  end->callback([&client, &chosen, id] {
+    chosen = [&client, id] {
+      return keys_end(client.transport(), client.console(), client.place, *id);
+    };
+  });
+  command->callback([&client, &chosen, command, wants_link] {
+    if (!command->get_subcommands().empty()) return;
     chosen = [&client, wants_link] {
       if (*wants_link) {
         return setup_link(client.transport(), client.console(), address_of(client.options));

@@ -14,7 +14,8 @@ namespace {
 constexpr std::size_t kClientSideIdDigits = 24;
 constexpr std::string_view kEnvironmentColumns =
     "SELECT id, project_id, key, name, color, tags, sdk_key, mobile_key, client_side_id, version, "
-    "revision "
+    "revision, secure_mode, default_ttl_minutes, default_track_events, require_comments, "
+    "confirm_changes, critical, expiring_keys "
     "FROM environments ";
 
 Result<void> check_label(std::string_view what, std::string_view key, std::string_view name,
@@ -45,6 +46,13 @@ Result<Environment> read_environment(const sql::Statement& row) {
   environment.client_side_id = row.text(8);
   environment.version = row.integer(9);
   environment.revision = row.integer(10);
+  environment.settings = {.secure_mode = row.integer(11) != 0,
+                          .default_ttl_minutes = static_cast<int>(row.integer(12)),
+                          .default_track_events = row.integer(13) != 0,
+                          .require_comments = row.integer(14) != 0,
+                          .confirm_changes = row.integer(15) != 0,
+                          .critical = row.integer(16) != 0};
+  FS_TRY(environment.expiring_keys, read_stored_keys(row.text(17)));
   return environment;
 }
 
@@ -151,6 +159,7 @@ Result<Environment> Catalog::insert_environment(const Project& project,
                                                 const NewEnvironment& wanted) {
   FS_TRY(check_label("an environment", wanted.key, wanted.name, wanted.tags));
   FS_TRY(check_color(wanted.color));
+  FS_TRY(check_settings(wanted.settings));
   FS_TRY(const std::uint64_t id, next_id("environment"));
   Environment environment{.id = EnvironmentId{id},
                           .project = project.id,
@@ -161,7 +170,8 @@ Result<Environment> Catalog::insert_environment(const Project& project,
                           .sdk_key = "sdk-" + random_uuid(),
                           .mobile_key = "mob-" + random_uuid(),
                           .client_side_id = random_hex(kClientSideIdDigits),
-                          .version = 1};
+                          .version = 1,
+                          .settings = wanted.settings};
   FS_TRY(
       auto insert,
       database_.prepare(
@@ -178,12 +188,13 @@ Result<Environment> Catalog::insert_environment(const Project& project,
       .bind(8, environment.mobile_key);
   insert.bind(9, environment.client_side_id).bind(10, environment.version).bind(11, now_ms());
   FS_TRY(or_exists(insert.run(), "environment \"" + wanted.key + "\""));
+  FS_TRY(store_settings(environment));
   FS_TRY(const Item item, environment_item(project, environment));
   FS_TRY(environment.revision, outbox().add(item));
   FS_TRY(const std::vector<Flag> existing, flags(project));
   for (const Flag& before : existing) {
     Flag after = before;
-    after.environments.emplace(wanted.key, new_config(after));
+    after.environments.emplace(wanted.key, new_config(after, wanted.settings));
     FS_TRY(commit_edit(project, before, std::move(after)));
   }
   return environment;

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "catalog/access.h"
+#include "catalog/environment_patch.h"
 #include "catalog/instructions.h"
 #include "catalog/members.h"
 #include "catalog/model.h"
@@ -32,6 +33,7 @@ struct NewEnvironment {
   std::string name;
   std::string color = "417505";
   std::vector<std::string> tags = {};
+  EnvironmentSettings settings = {};
 };
 
 struct NewProject {
@@ -88,6 +90,19 @@ class Catalog {
   Result<Environment> environment(ProjectId project, const std::string& key);
   Result<Environment> create_environment(const std::string& project_key,
                                          const NewEnvironment& wanted, const Actor& actor);
+  // The environment after the patch.
+  Result<Environment> edit_environment(const std::string& project_key, const std::string& key,
+                                       const EnvironmentPatch& patch, const Actor& actor);
+  // Gives it a new SDK or mobile key.  The one before it opens the environment until `expiry`, or
+  // no longer if there is none. InvalidArgument: `expiry` is past, or more than
+  // kExpiryYearsMax years ahead; Conflict: kExpiringKeysMax of that kind wait to expire already.
+  Result<Environment> reset_key(const std::string& project_key, const std::string& key,
+                                KeyKind kind, std::optional<MillisUtc> expiry, const Actor& actor);
+  // Those expiring keys that still open it.
+  std::vector<ExpiringKey> valid_keys(const Environment& environment) const;
+  // Ends an expiring key before its time.
+  Result<void> end_key(const std::string& project_key, const std::string& key,
+                       const std::string& key_id, const Actor& actor);
 
   // By key, with all their environments.
   Result<std::vector<Flag>> flags(const Project& project);
@@ -140,6 +155,11 @@ class Catalog {
   MillisUtc now_ms() const { return clock_.now() / kMicrosPerMilli; }
   Result<std::uint64_t> next_id(std::string_view counter);
   Result<Environment> insert_environment(const Project& project, const NewEnvironment& wanted);
+  Result<void> store_settings(const Environment& environment);
+  // Stores it where it differs from `before`; hands it to the outbox, with a higher version, where
+  // gateways see a difference.
+  Result<Environment> commit_environment(const Project& project, const Environment& before,
+                                         Environment after);
   Result<void> store_flag(const Project& project, const Flag& flag);
   Result<void> store_config(EnvironmentId environment, const std::string& key,
                             const FlagConfig& config);
@@ -174,6 +194,6 @@ class Catalog {
 };
 
 // What a flag is in an environment before anybody edits it there: off, with a salt of its own.
-FlagConfig new_config(const Flag& flag);
+FlagConfig new_config(const Flag& flag, const EnvironmentSettings& environment);
 
 }  // namespace flagstream::catalog

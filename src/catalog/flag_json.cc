@@ -222,6 +222,36 @@ Result<std::vector<std::string>> read_stored_tags(std::string_view text) {
   return texts(object, "tags");
 }
 
+std::string stored_keys(const std::vector<ExpiringKey>& keys) {
+  return list_text(keys, [](const ExpiringKey& each) {
+    ObjectText out;
+    out.text("_id", each.id).text("kind", to_string(each.kind)).text("key", each.key);
+    out.integer("expires", each.expires);
+    return std::move(out).done();
+  });
+}
+
+Result<std::vector<ExpiringKey>> read_stored_keys(std::string_view text) {
+  FS_TRY(const json::Object object, parse_object("{\"keys\":" + std::string(text) + "}"));
+  FS_TRY(const json::Array* list, optional_list(object, "keys"));
+  std::vector<ExpiringKey> keys;
+  if (list == nullptr) return keys;
+  for (const json::Value& each : *list) {
+    if (!each.is_object()) return fail(ErrorKind::DataLoss, "a stored key is no object");
+    const json::Object& stored = each.get_object();
+    ExpiringKey key;
+    FS_TRY(key.id, required_text(stored, "_id"));
+    FS_TRY(const std::string kind, required_text(stored, "kind"));
+    key.kind = kind == to_string(KeyKind::Mobile) ? KeyKind::Mobile : KeyKind::Sdk;
+    FS_TRY(key.key, required_text(stored, "key"));
+    FS_TRY(const auto expires, optional_integer(stored, "expires"));
+    key.expires = expires.value_or(0);
+    if (key.expires <= 0) return fail(ErrorKind::DataLoss, "a stored key never expires");
+    keys.push_back(std::move(key));
+  }
+  return keys;
+}
+
 std::string sdk_flag(const Flag& flag, const FlagConfig& config) {
   ObjectText out;
   out.text("key", flag.key).integer("version", config.version).boolean("on", config.on);

@@ -23,6 +23,10 @@ Result<FlagConfig> read_stored_config(std::string_view text);
 std::string stored_tags(const std::vector<std::string>& tags);
 Result<std::vector<std::string>> read_stored_tags(std::string_view text);
 
+// For `environments.expiring_keys`.
+std::string stored_keys(const std::vector<ExpiringKey>& keys);
+Result<std::vector<ExpiringKey>> read_stored_keys(std::string_view text);
+
 // The flag as SDKs get it in that environment: every array and boolean member always present, no
 // nulls.
 std::string sdk_flag(const Flag& flag, const FlagConfig& config);

@@ -57,11 +57,12 @@ Result<Flag> build_flag(const NewFlag& wanted, MillisUtc now) {
 
 }  // namespace
 
-FlagConfig new_config(const Flag& flag) {
+FlagConfig new_config(const Flag& flag, const EnvironmentSettings& environment) {
   FlagConfig config;
   config.salt = random_hex(kSaltDigits);
   config.fallthrough = flag.default_on_variation;
   config.off_variation = flag.default_off_variation;
+  config.track_events = environment.default_track_events;
   return config;
 }
 
@@ -122,7 +123,7 @@ Result<Flag> Catalog::create_flag(const std::string& project_key, const NewFlag&
   if (existing.error().kind != ErrorKind::NotFound) return existing;
   FS_TRY(const auto in_environments, environments(in.id));
   for (const Environment& each : in_environments) {
-    FlagConfig config = new_config(after);
+    FlagConfig config = new_config(after, each.settings);
     config.on = wanted.is_on;
     after.environments.emplace(each.key, std::move(config));
   }

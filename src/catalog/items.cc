@@ -1,10 +1,26 @@
 #include "catalog/items.h"
 
+#include <utility>
+
 #include "base/assert.h"
+#include "base/clock.h"
 #include "catalog/flag_json.h"
 #include "environment/config_record.h"
 
 namespace flagstream::catalog {
+namespace {
+
+environment::proto::Credential::Kind kind_of(KeyKind kind) {
+  switch (kind) {
+    case KeyKind::Sdk:
+      return environment::proto::Credential::SDK_KEY;
+    case KeyKind::Mobile:
+      return environment::proto::Credential::MOBILE_KEY;
+  }
+  std::unreachable();
+}
+
+}  // namespace
 
 Result<Item> environment_item(const Project& project, const Environment& environment) {
   environment::proto::Environment document;
@@ -17,6 +33,13 @@ Result<Item> environment_item(const Project& project, const Environment& environ
       environment::credential_of(Credential::SDK_KEY, environment.sdk_key);
   *document.add_credentials() =
       environment::credential_of(Credential::MOBILE_KEY, environment.mobile_key);
+  for (const ExpiringKey& each : environment.expiring_keys) {
+    Credential& old = *document.add_credentials();
+    old = environment::credential_of(kind_of(each.kind), each.key);
+    old.set_expires_us(each.expires * kMicrosPerMilli);
+  }
+  document.set_secure_mode(environment.settings.secure_mode);
+  document.set_cache_minutes(environment.settings.default_ttl_minutes);
   FS_TRY(std::string encoded, environment::encode_environment(document));
   return Item{.environment = environment.id,
               .project = project.id,

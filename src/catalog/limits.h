@@ -18,6 +18,9 @@ inline constexpr std::size_t kTagsMax = 100;
 inline constexpr std::size_t kTagBytesMax = 256;
 inline constexpr std::size_t kVariationsMax = 100;
 inline constexpr std::size_t kContextKeyBytesMax = 4 << 10;
+inline constexpr int kTtlMinutesMax = 60;
+inline constexpr std::size_t kExpiringKeysMax = 10;  // of one kind in one environment
+inline constexpr int kExpiryYearsMax = 10;
 
 // Letters, digits, '.', '_' and '-', beginning with a letter or digit, at most kKeyBytesMax.
 bool is_key(std::string_view text);

@@ -1,6 +1,7 @@
 #include "catalog/model.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace flagstream::catalog {
 
@@ -17,6 +18,16 @@ std::optional<int> variation_index(const Flag& flag, std::string_view id) {
     if (flag.variations[i].id == id) return static_cast<int>(i);
   }
   return std::nullopt;
+}
+
+std::string_view to_string(KeyKind kind) {
+  switch (kind) {
+    case KeyKind::Sdk:
+      return "sdk";
+    case KeyKind::Mobile:
+      return "mobile";
+  }
+  std::unreachable();
 }
 
 }  // namespace flagstream::catalog

@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -137,6 +138,32 @@ std::string kind_of(const Flag& flag);
 // Index of the variation with that id; nullopt if there is none.
 std::optional<int> variation_index(const Flag& flag, std::string_view id);
 
+// What people set for an environment, beside its labels.
+struct EnvironmentSettings {
+  bool secure_mode = false;           // browsers must prove their context with a hash
+  int default_ttl_minutes = 0;        // how long the PHP SDK may keep an answer; 0: not at all
+  bool default_track_events = false;  // of new flags
+  // Kept for clients, which ask their users; nothing here depends on them.
+  bool require_comments = false;
+  bool confirm_changes = false;
+  bool critical = false;
+
+  friend bool operator==(const EnvironmentSettings&, const EnvironmentSettings&) = default;
+};
+
+enum class KeyKind { Sdk, Mobile };
+std::string_view to_string(KeyKind kind);  // "sdk", "mobile"
+
+// A key that was replaced by another, and still opens its environment for a while.
+struct ExpiringKey {
+  std::string id = {};  // random: names the key without telling it
+  KeyKind kind = KeyKind::Sdk;
+  std::string key = {};
+  MillisUtc expires = 0;  // refused from then on
+
+  friend bool operator==(const ExpiringKey&, const ExpiringKey&) = default;
+};
+
 struct Environment {
   EnvironmentId id{};
   ProjectId project{};
@@ -149,6 +176,11 @@ struct Environment {
   std::string client_side_id = {};
   std::int64_t version = 0;
   std::int64_t revision = 0;  // of the last change to anything in it; dense from 1
+  EnvironmentSettings settings = {};
+  // By expiry.  Those that have expired leave with the next change of the environment.
+  std::vector<ExpiringKey> expiring_keys = {};
+
+  friend bool operator==(const Environment&, const Environment&) = default;
 };
 
 struct Project {

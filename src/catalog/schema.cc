@@ -109,6 +109,16 @@ CREATE TABLE audit (
 );
 )sql";
 
+constexpr std::string_view kRotation = R"sql(
+ALTER TABLE environments ADD COLUMN secure_mode INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN default_ttl_minutes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN default_track_events INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN require_comments INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN confirm_changes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN critical INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE environments ADD COLUMN expiring_keys TEXT NOT NULL DEFAULT '[]';
+)sql";
+
 constexpr std::string_view kSegments = R"sql(
 CREATE TABLE segments (
   environment_id INTEGER NOT NULL REFERENCES environments (id),
@@ -139,7 +149,7 @@ INSERT INTO counters (name, next) VALUES ('membership', 1);
 ALTER TABLE outbox ADD COLUMN memberships INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-constexpr std::array kMigrations = {kFirst, kSegments};
+constexpr std::array kMigrations = {kFirst, kRotation, kSegments};
 
 }  // namespace
 

@@ -49,6 +49,16 @@ std::span<const Api::Route> Api::routes() {
             &Api::create_environment},
       Route{"GET", "/api/v2/projects/{project}/environments/{environment}", Role::Reader,
             &Api::show_environment},
+      Route{"PATCH", "/api/v2/projects/{project}/environments/{environment}", Role::Writer,
+            &Api::patch_environment},
+      Route{"POST", "/api/v2/projects/{project}/environments/{environment}/apiKey", Role::Writer,
+            &Api::reset_sdk_key},
+      Route{"POST", "/api/v2/projects/{project}/environments/{environment}/mobileKey", Role::Writer,
+            &Api::reset_mobile_key},
+      Route{"GET", "/api/internal/projects/{project}/environments/{environment}/keys", Role::Reader,
+            &Api::list_expiring_keys},
+      Route{"DELETE", "/api/internal/projects/{project}/environments/{environment}/keys/{id}",
+            Role::Writer, &Api::end_expiring_key},
       Route{"GET", "/api/v2/tokens", Role::Admin, &Api::list_tokens},
       Route{"POST", "/api/v2/tokens", Role::Admin, &Api::create_token},
       Route{"DELETE", "/api/v2/tokens/{id}", Role::Admin, &Api::delete_token},
@@ -165,6 +175,52 @@ Result<http::Response> Api::show_environment(const Call& call) {
   FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
   FS_TRY(const auto environment, catalog_.environment(project.id, call.request.captures[1]));
   return http::json_response(200, environment_shape(project, environment));
+}
+
+Result<http::Response> Api::patch_environment(const Call& call) {
+  FS_TRY(const json::Value body, json::parse(call.request.body));
+  FS_TRY(const auto patch, catalog::parse_environment_patch(body));
+  const auto& names = call.request.captures;
+  FS_TRY(const auto edited,
+         catalog_.edit_environment(names[0], names[1], patch, actor_of(call.identity)));
+  changed_();
+  FS_TRY(const auto project, catalog_.project(names[0]));
+  return http::json_response(200, environment_shape(project, edited));
+}
+
+Result<http::Response> Api::reset_sdk_key(const Call& call) {
+  return reset_key(call, catalog::KeyKind::Sdk);
+}
+
+Result<http::Response> Api::reset_mobile_key(const Call& call) {
+  return reset_key(call, catalog::KeyKind::Mobile);
+}
+
+Result<http::Response> Api::reset_key(const Call& call, catalog::KeyKind kind) {
+  FS_TRY(const auto expiry, read_expiry(call.request));
+  const auto& names = call.request.captures;
+  FS_TRY(const auto reset,
+         catalog_.reset_key(names[0], names[1], kind, expiry, actor_of(call.identity)));
+  changed_();
+  FS_TRY(const auto project, catalog_.project(names[0]));
+  return http::json_response(200, environment_shape(project, reset));
+}
+
+Result<http::Response> Api::list_expiring_keys(const Call& call) {
+  FS_TRY(const Page page, read_page(call.request, kPageDefault));
+  FS_TRY(const auto project, catalog_.project(call.request.captures[0]));
+  FS_TRY(const auto environment, catalog_.environment(project.id, call.request.captures[1]));
+  std::vector<catalog::ExpiringKey> keys = catalog_.valid_keys(environment);
+  return http::json_response(200, page_of(keys, page, expiring_key_shape));
+}
+
+Result<http::Response> Api::end_expiring_key(const Call& call) {
+  const auto& names = call.request.captures;
+  FS_TRY(catalog_.end_key(names[0], names[1], names[2], actor_of(call.identity)));
+  changed_();
+  http::Response response;
+  response.status = 204;
+  return response;
 }
 
 Result<http::Response> Api::list_flags(const Call& call) {

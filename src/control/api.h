@@ -48,6 +48,12 @@ class Api {
   Result<http::Response> list_environments(const Call& call);
   Result<http::Response> create_environment(const Call& call);
   Result<http::Response> show_environment(const Call& call);
+  Result<http::Response> patch_environment(const Call& call);
+  Result<http::Response> reset_sdk_key(const Call& call);
+  Result<http::Response> reset_mobile_key(const Call& call);
+  Result<http::Response> reset_key(const Call& call, catalog::KeyKind kind);
+  Result<http::Response> list_expiring_keys(const Call& call);
+  Result<http::Response> end_expiring_key(const Call& call);
   Result<http::Response> list_flags(const Call& call);
   Result<http::Response> create_flag(const Call& call);
   Result<http::Response> show_flag(const Call& call);

@@ -25,6 +25,20 @@ Result<json::Object> parse_object(std::string_view body) {
   return std::move(value.get_object());
 }
 
+Result<catalog::EnvironmentSettings> settings_of(const json::Object& object) {
+  catalog::EnvironmentSettings settings;
+  FS_TRY(settings.secure_mode, bool_or(object, "secureMode", false));
+  FS_TRY(const auto minutes, optional_integer(object, "defaultTtl"));
+  // Anything beyond every limit is refused all the same.
+  settings.default_ttl_minutes =
+      static_cast<int>(std::clamp<std::int64_t>(minutes.value_or(0), -1, 1 << 20));
+  FS_TRY(settings.default_track_events, bool_or(object, "defaultTrackEvents", false));
+  FS_TRY(settings.require_comments, bool_or(object, "requireComments", false));
+  FS_TRY(settings.confirm_changes, bool_or(object, "confirmChanges", false));
+  FS_TRY(settings.critical, bool_or(object, "critical", false));
+  return settings;
+}
+
 Result<catalog::NewEnvironment> environment_of(const json::Object& object) {
   catalog::NewEnvironment wanted;
   FS_TRY(wanted.key, required_text(object, "key"));
@@ -32,6 +46,7 @@ Result<catalog::NewEnvironment> environment_of(const json::Object& object) {
   FS_TRY(auto color, optional_text(object, "color"));
   if (color && !color->empty()) wanted.color = *std::move(color);
   FS_TRY(wanted.tags, catalog::texts(object, "tags"));
+  FS_TRY(wanted.settings, settings_of(object));
   return wanted;
 }
 
@@ -182,6 +197,16 @@ Result<NewToken> read_new_token(std::string_view body) {
   const auto role = catalog::parse_role(role_name);
   if (!role) return fail(ErrorKind::InvalidArgument, "role must be admin, writer or reader");
   return NewToken{std::move(name), *role};
+}
+
+Result<std::optional<catalog::MillisUtc>> read_expiry(const http::Request& request) {
+  const auto text = request.query_value("expiry");
+  if (!text || text->empty()) return std::nullopt;
+  catalog::MillisUtc expiry = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), expiry);
+  if (error != std::errc() || end != text->data() + text->size())
+    return fail(ErrorKind::InvalidArgument, "expiry must be milliseconds since 1970");
+  return expiry;
 }
 
 Result<Page> read_page(const http::Request& request, std::size_t limit_default) {

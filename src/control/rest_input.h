@@ -1,6 +1,7 @@
 // The bodies and queries of the REST API, read into what the catalog takes.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,9 @@ struct NewToken {
   catalog::Role role = catalog::Role::Reader;
 };
 Result<NewToken> read_new_token(std::string_view body);
+
+// The query parameter `expiry`: milliseconds since 1970; nullopt if there is none.
+Result<std::optional<catalog::MillisUtc>> read_expiry(const http::Request& request);
 
 // limit (at least 1, at most kPageMax) and offset, with `limit_default` where there is none.
 Result<Page> read_page(const http::Request& request, std::size_t limit_default);

@@ -163,11 +163,21 @@ std::string environment_shape(const catalog::Project& project,
       .text("key", environment.key)
       .text("name", environment.name);
   out.text("apiKey", environment.sdk_key).text("mobileKey", environment.mobile_key);
-  out.text("color", environment.color).integer("defaultTtl", 0).boolean("secureMode", false);
-  out.boolean("defaultTrackEvents", false)
-      .boolean("requireComments", false)
-      .boolean("confirmChanges", false);
-  out.raw("tags", tags_text(environment.tags)).boolean("critical", false);
+  const catalog::EnvironmentSettings& settings = environment.settings;
+  out.text("color", environment.color)
+      .integer("defaultTtl", settings.default_ttl_minutes)
+      .boolean("secureMode", settings.secure_mode);
+  out.boolean("defaultTrackEvents", settings.default_track_events)
+      .boolean("requireComments", settings.require_comments)
+      .boolean("confirmChanges", settings.confirm_changes);
+  out.raw("tags", tags_text(environment.tags)).boolean("critical", settings.critical);
+  return std::move(out).done();
+}
+
+std::string expiring_key_shape(const catalog::ExpiringKey& key) {
+  ObjectText out;
+  out.text("_id", key.id).text("kind", to_string(key.kind)).text("value", key.key);
+  out.integer("expiry", key.expires);
   return std::move(out).done();
 }
 

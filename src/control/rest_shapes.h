@@ -31,6 +31,9 @@ std::string flag_shape(const catalog::Project& project, Environments environment
 std::string environment_shape(const catalog::Project& project,
                               const catalog::Environment& environment);
 
+// {"_id","kind":"sdk" or "mobile","value","expiry"}
+std::string expiring_key_shape(const catalog::ExpiringKey& key);
+
 // How a project shows its environments: not at all, as {items,totalCount,_links}, or (in answers to
 // changes) as a plain list.
 enum class Expand { None, Collection, List };

@@ -1,13 +1,21 @@
 #include "delivery/access.h"
 
 #include <string>
+#include <utility>
 
+#include <boost/asio/ip/address.hpp>
+
+#include "base/clock.h"
+#include "base/hash.h"
 #include "io/await_callback.h"
 
 namespace flagstream::delivery {
 namespace {
 
+using environment::Credential;
 using environment::CredentialKind;
+
+constexpr std::size_t kClientSlots = 4'096;
 
 std::string_view name_of(CredentialKind kind) {
   switch (kind) {
@@ -21,39 +29,121 @@ std::string_view name_of(CredentialKind kind) {
   std::unreachable();
 }
 
-std::unexpected<Error> unknown(CredentialKind kind) {
-  return fail(
-      kind == CredentialKind::ClientSideId ? ErrorKind::NotFound : ErrorKind::Unauthenticated,
-      "unknown " + std::string(name_of(kind)));
+telemetry::MetricName rejection(std::string_view credential, std::string_view reason) {
+  return {"flagstream_delivery_unauthorized_total",
+          "Requests of SDKs, events included, that were refused for good because of their "
+          "credential.",
+          "credential=\"" + std::string(credential) + "\",reason=\"" + std::string(reason) + "\""};
+}
+
+// Who shares a rate: an IPv4 address, or the network that one IPv6 customer has.
+std::uint64_t client_of(std::string_view address) {
+  namespace ip = boost::asio::ip;
+  boost::system::error_code error;
+  const ip::address parsed = ip::make_address(address, error);
+  if (error || parsed.is_v4()) return xxh3_128(address).low;
+  constexpr std::size_t kNetworkBytes = 8;
+  const auto bytes = parsed.to_v6().to_bytes();
+  const bool is_v4 = parsed.to_v6().is_v4_mapped();
+  return xxh3_128(
+             {reinterpret_cast<const char*>(bytes.data()), is_v4 ? bytes.size() : kNetworkBytes})
+      .low;
 }
 
 }  // namespace
 
+Access::Rejections::Rejections(telemetry::Registry& registry, std::string_view credential)
+    : missing(registry, rejection(credential, "missing")),
+      unknown(registry, rejection(credential, "unknown")),
+      expired(registry, rejection(credential, "expired")) {}
+
 Access::Probe::Probe(telemetry::Registry& registry)
-    : unauthorized(registry, {"flagstream_delivery_unauthorized_total",
-                              "Requests without a credential or with an unknown one.", ""}),
-      unavailable(registry,
-                  {"flagstream_delivery_unavailable_total", "Requests answered 503.", ""}),
+    : sdk_key(registry, "sdk_key"),
+      mobile_key(registry, "mobile_key"),
+      client_side_id(registry, "client_side_id"),
+      unavailable(registry, {"flagstream_delivery_unavailable_total",
+                             "Requests answered 503 because their credential could not be looked "
+                             "up.",
+                             ""}),
       stale(registry, {"flagstream_delivery_stale_total",
-                       "Connections served before the end of config was read.", ""}) {}
+                       "Connections served before the end of config was read.", ""}),
+      lookups(registry, {"flagstream_delivery_unknown_lookups_total",
+                         "Look-ups of credentials that were not known.", ""}),
+      limited(registry, {"flagstream_delivery_unknown_limited_total",
+                         "Requests with an unknown credential over the rate of look-ups.", ""}),
+      negative_hits(registry,
+                    {"flagstream_delivery_unknown_cached_total",
+                     "Requests over the rate of look-ups whose credential was refused: it had "
+                     "been found to be unknown within the last second.",
+                     ""}) {}
 
-Access::Access(environment::Environments& environments, telemetry::Registry& registry)
-    : environments_(environments), probe_(registry) {}
+Access::Rejections& Access::Probe::rejections(CredentialKind kind) {
+  switch (kind) {
+    case CredentialKind::SdkKey:
+      return sdk_key;
+    case CredentialKind::MobileKey:
+      return mobile_key;
+    case CredentialKind::ClientSideId:
+      return client_side_id;
+  }
+  std::unreachable();
+}
 
-Flags Access::find(CredentialKind kind, std::string_view credential) const {
-  const auto id = environments_.find(kind, credential);
+Access::Access(environment::Environments& environments, telemetry::Registry& registry,
+               const AccessLimits& limits)
+    : environments_(environments),
+      limits_(limits),
+      each_client_(limits.of_each_client, kClientSlots),
+      all_(limits.of_all, 1),
+      probe_(registry) {}
+
+Flags Access::find(const Credential& credential) const {
+  const auto id = environments_.find(credential);
   return id ? environments_.flag_set(*id) : nullptr;
 }
 
 io::Task<Result<Flags>> Access::flags_for(CredentialKind kind,
-                                          std::optional<std::string_view> credential) {
+                                          std::optional<std::string_view> credential,
+                                          std::string_view client_address) {
   if (!credential) {
-    probe_.unauthorized.add();
+    probe_.rejections(kind).missing.add();
     co_return fail(ErrorKind::Unauthenticated, "the " + std::string(name_of(kind)) + " is missing");
   }
+  const auto name = Credential::of(kind, *credential);
+  if (!environments_.find(name)) FS_CO_TRY(admit_lookup(name, client_address));
+  co_return co_await look_up(name);
+}
+
+io::Task<Result<Flags>> Access::known_flags_for(CredentialKind kind, std::string_view credential,
+                                                std::string_view client_address) {
+  const auto name = Credential::of(kind, credential);
+  if (auto flags = find(name)) co_return flags;
+  FS_CO_TRY(admit_lookup(name, client_address));
+  co_return co_await look_up(name);
+}
+
+// A look-up is cheap, but all of them wait in one queue with requests whose credential is known.
+Result<void> Access::admit_lookup(const Credential& credential, std::string_view client_address) {
+  const std::int64_t now = environments_.clock().monotonic();
+  if (each_client_.take(client_of(client_address), now) && all_.take(0, now)) {
+    probe_.lookups.add();
+    return {};
+  }
+  probe_.limited.add();
+  const auto unknown = negative_.find(credential, environments_.credentials_version(), now);
+  if (unknown) {
+    probe_.negative_hits.add();
+    return fail(reject(credential.kind, *unknown));
+  }
+  probe_.unavailable.add();
+  return fail(ErrorKind::Unavailable, "too many unknown credentials: try again");
+}
+
+io::Task<Result<Flags>> Access::look_up(const Credential& credential) {
+  const std::uint64_t version = environments_.credentials_version();
   const auto current = co_await io::await_callback<Result<void>>(
       [&](auto done) { environments_.read_to_end(std::move(done)); });
-  if (auto flags = find(kind, *credential)) {
+  if (auto flags = find(credential)) {
     if (!current) probe_.stale.add();
     co_return flags;
   }
@@ -61,16 +151,29 @@ io::Task<Result<Flags>> Access::flags_for(CredentialKind kind,
     probe_.unavailable.add();
     co_return fail(ErrorKind::Unavailable, "the configuration is not available yet");
   }
-  probe_.unauthorized.add();
-  co_return unknown(kind);
+  const NegativeCache::Unknown unknown{.is_expired = environments_.has_expired(credential)};
+  negative_.add(credential, unknown, version,
+                environments_.clock().monotonic() + kMicrosPerMilli * limits_.negative_age.count());
+  co_return fail(reject(credential.kind, unknown));
+}
+
+Error Access::reject(CredentialKind kind, NegativeCache::Unknown unknown) {
+  Rejections& rejections = probe_.rejections(kind);
+  (unknown.is_expired ? rejections.expired : rejections.unknown).add();
+  if (kind == CredentialKind::ClientSideId)
+    return Error(ErrorKind::NotFound, "unknown client-side id");
+  return Error(ErrorKind::Unauthenticated,
+               unknown.is_expired ? "the " + std::string(name_of(kind)) + " has expired"
+                                  : "unknown " + std::string(name_of(kind)));
 }
 
 io::Task<Result<Flags>> Access::recent_flags_for(CredentialKind kind,
-                                                 std::optional<std::string_view> credential) {
+                                                 std::optional<std::string_view> credential,
+                                                 std::string_view client_address) {
   if (credential && environments_.age() <= 1'000 * kRecent.count()) {
     if (auto flags = find(kind, *credential)) co_return flags;
   }
-  co_return co_await flags_for(kind, credential);
+  co_return co_await flags_for(kind, credential, client_address);
 }
 
 }  // namespace flagstream::delivery

@@ -123,7 +123,8 @@ struct ClientSide::State {
   };
 
   io::Task<Result<Flags>> flags_for(const http::Request& request, CredentialKind kind) {
-    auto flags = co_await access.recent_flags_for(kind, credential_of(request, kind));
+    auto flags = co_await access.recent_flags_for(kind, credential_of(request, kind),
+                                                 request.client_address);
     if (!flags) {
       (flags.error().kind == ErrorKind::Unavailable ? probe.failed : probe.no_access).add();
     }

@@ -11,6 +11,7 @@
 namespace flagstream::delivery {
 namespace {
 
+using environment::Credential;
 using environment::CredentialKind;
 using environment::Environments;
 using environment::FlagSet;
@@ -45,7 +46,8 @@ struct ServerSide::State {
   using Items = decltype(FlagSet::flags);
 
   io::Task<Result<Flags>> flags_for(const http::Request& request) {
-    return access.flags_for(CredentialKind::SdkKey, http::authorization_key(request.headers));
+    return access.flags_for(CredentialKind::SdkKey, http::authorization_key(request.headers),
+                            request.client_address);
   }
 
   io::Task<http::Response> poll(http::Request& request) {

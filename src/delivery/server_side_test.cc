@@ -52,7 +52,7 @@ class ServerSideTest : public testing::Test {
     environments_.reset();
     environments_ =
         *Environments::start({.state_path = folder_ + "/state", .catch_up_deadline = deadline},
-                             *log_, io::posix_file_system(), clock_, registry_);
+                             *log_, io::posix_file_system(), *environment_clock_, registry_);
     access_ = std::make_unique<Access>(*environments_, registry_);
     server_side_ = std::make_unique<ServerSide>(Settings{.heartbeat = heartbeat}, *access_,
                                                 *environments_, registry_);
@@ -82,14 +82,15 @@ class ServerSideTest : public testing::Test {
     const std::size_t begin = at + name.size() + 4;
     return answer.substr(begin, answer.find("\r\n", begin) - begin);
   }
-  std::unique_ptr<Client> open_stream() {
+  std::unique_ptr<Client> open_stream(const std::string& key = "sdk-7") {
     auto client = std::make_unique<Client>(server_->address());
-    client->send("GET /all HTTP/1.1\r\nHost: x\r\nAuthorization: sdk-7\r\n\r\n");
+    client->send("GET /all HTTP/1.1\r\nHost: x\r\nAuthorization: " + key + "\r\n\r\n");
     return client;
   }
 
   std::string folder_;
   SystemClock clock_;
+  const Clock* environment_clock_ = &clock_;
   telemetry::Registry registry_;
   std::unique_ptr<log::Log> log_;
   std::unique_ptr<log::Appender> appender_;
@@ -241,6 +242,37 @@ TEST_F(ServerSideTest, AStreamEndsWithItsKeyAndWithItsEnvironment) {
   other.set_revision(4);
   append({change(deleted(other))});
   EXPECT_EQ(second.read_all(), "0\r\n\r\n(closed)");
+}
+
+TEST_F(ServerSideTest, AStreamEndsWhenItsKeyExpiresAndThoseOfOtherKeysGoOn) {
+  FakeClock clock(1'000'000);
+  environment_clock_ = &clock;
+  proto::Item item = environment_item(1);
+  auto document = *environment::decode_environment(item.document());
+  document.mutable_credentials(0)->set_expires_us(2'000'000);
+  auto* credential = document.add_credentials();
+  credential->set_kind(proto::Credential::SDK_KEY);
+  credential->set_sha256(sha256("sdk-new"));
+  item.set_document(*environment::encode_environment(document));
+  append({change(item), change(flag(2, "a", 1))});
+  start();
+  const auto old = open_stream();
+  const auto other = open_stream("sdk-new");
+  old->read_until("}}\n\n\r\n");
+  other->read_until("}}\n\n\r\n");
+  append({change(flag(3, "a", 2))});
+  EXPECT_NE(old->read_until("\n\n\r\n").find("event: patch"), std::string::npos);
+  EXPECT_NE(other->read_until("\n\n\r\n").find("event: patch"), std::string::npos);
+  clock.set(2'000'000);
+  EXPECT_EQ(old->read_all(), "0\r\n\r\n(closed)");
+  EXPECT_TRUE(get("/all").starts_with("HTTP/1.1 401 "));
+  append({change(flag(4, "a", 3))});
+  const std::string rest = other->read_until("\n\n\r\n");
+  EXPECT_TRUE(rest.substr(rest.find("\r\n") + 2).starts_with("event: patch")) << rest;
+  server_.reset();
+  server_side_.reset();
+  access_.reset();
+  environments_.reset();
 }
 
 TEST_F(ServerSideTest, AnIdleStreamHasAHeartbeat) {

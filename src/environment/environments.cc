@@ -40,6 +40,8 @@ struct Probe {
                                  "Times it could not be saved.", ""}),
         waits_failed(registry, {"flagstream_environment_waits_failed_total",
                                 "Waits for the end of config that were in vain.", ""}),
+        expiring_key_uses(registry, {"flagstream_environment_expiring_key_uses_total",
+                                     "Times a key that will expire opened its environment.", ""}),
         age_seconds(registry, {"flagstream_environment_age_seconds",
                                "Since the end of config was last reached.", ""}) {}
 
@@ -51,10 +53,22 @@ struct Probe {
   telemetry::Counter saves;
   telemetry::Counter save_failures;
   telemetry::Counter waits_failed;
+  telemetry::Counter expiring_key_uses;
   telemetry::Gauge age_seconds;
 };
 
 using Done = std::move_only_function<void(Result<void>)>;
+
+// Null: nobody's.
+const KeyOwner* owner_of(const Lookups& lookups, const Credential& credential) {
+  const auto found = lookups.keys.find(credential.name);
+  const bool is_found = found != lookups.keys.end() && found->second.kind == credential.kind;
+  return is_found ? &found->second : nullptr;
+}
+
+bool is_over(const KeyOwner& owner, MicrosUtc now) {
+  return owner.expires != 0 && now >= owner.expires;
+}
 
 }  // namespace
 
@@ -67,7 +81,8 @@ class Environments::Follower {
         files_(files),
         clock_(clock),
         probe_(registry),
-        started_at_(clock.monotonic()) {
+        started_at_(clock.monotonic()),
+        expired_until_(clock.now()) {
     load();
     thread_ = std::thread([this] { run(); });
   }
@@ -90,6 +105,8 @@ class Environments::Follower {
     return view_;
   }
   bool has_configuration() const { return has_configuration_.load(); }
+  void count_expiring_key() { probe_.expiring_key_uses.add(); }
+  std::uint64_t credentials_version() const { return credentials_version_.load(); }
   std::int64_t age() const {
     if (const std::int64_t at = current_at_.load(); at != kNever)
       return std::max<std::int64_t>(0, clock_.monotonic() - at);
@@ -97,7 +114,7 @@ class Environments::Follower {
       return std::max<std::int64_t>(0, clock_.now() - as_of);
     return clock_.monotonic() - started_at_;
   }
-  MicrosUtc now() const { return clock_.now(); }
+  const Clock& clock() const { return clock_; }
 
   void read_to_end(Done done) {
     {
@@ -175,6 +192,7 @@ class Environments::Follower {
       }
       take_arrived();
       answer_waiting(false);
+      wake_expired();
       if (!is_stopping_.load()) std::this_thread::sleep_for(kTopicRetry);
     }
   }
@@ -243,6 +261,7 @@ class Environments::Follower {
           break;
       }
       FS_TRY(look_at_end(fetched.status == log::Fetched::Status::End));
+      wake_expired();
       probe_.age_seconds.set(static_cast<double>(age()) / kMicrosPerSecond);
       if (is_dirty_ && clock_.monotonic() - saved_at_ >= kSaveEvery) save();
     }
@@ -318,6 +337,7 @@ class Environments::Follower {
     for (const auto& [id, pending] : pending_) changed.insert(EnvironmentId{id});
     pending_.clear();
     probe_.environments.set(static_cast<double>(next->flag_sets.size()));
+    const bool has_new_lookups = next->lookups != before.lookups;
     {
       // Together: a reader that has been given a change must never find an older flag set.
       const std::lock_guard lock(mutex_);
@@ -325,8 +345,18 @@ class Environments::Follower {
       apply(rings_, std::move(updates));
       view_ = std::move(next);
     }
+    if (has_new_lookups) ++credentials_version_;
     if (fold_.has_environment()) has_configuration_.store(true);
     wake(changed);
+  }
+
+  // Streams look at their credential when they are woken.  A clock that was put back lets keys
+  // expire a second time.
+  void wake_expired() {
+    const MicrosUtc now = clock_.now();
+    const auto expired = expired_between(*view()->lookups, expired_until_, now);
+    expired_until_ = now;
+    if (!expired.empty()) wake(expired);
   }
 
   void wake(const std::set<EnvironmentId>& changed) {
@@ -432,6 +462,7 @@ class Environments::Follower {
   std::atomic<std::int64_t> current_at_{kNever};  // monotonic
   std::atomic<MicrosUtc> current_as_of_{0};
   std::atomic<bool> has_configuration_{false};
+  std::atomic<std::uint64_t> credentials_version_{0};
   std::atomic<bool> is_stopping_{false};
 
   mutable std::mutex mutex_;  // guards what follows up to the blank line
@@ -456,6 +487,7 @@ class Environments::Follower {
   std::optional<log::Offset> catching_up_to_;  // of a log of which nothing is shown yet
   bool has_hole_ = false;                      // records could not be read, and no copy came since
   std::list<Waiting> waiting_;
+  MicrosUtc expired_until_;  // keys that expired up to then have had their wake-up
   bool is_dirty_ = false;
   std::int64_t saved_at_ = kNever;
   std::size_t saved_bytes_ = 0;
@@ -474,20 +506,33 @@ Result<std::unique_ptr<Environments>> Environments::start(FollowerSettings setti
 
 bool Environments::has_configuration() const { return follower_->has_configuration(); }
 std::int64_t Environments::age() const { return follower_->age(); }
+const Clock& Environments::clock() const { return follower_->clock(); }
 
-std::optional<EnvironmentId> Environments::find(CredentialKind kind,
-                                                std::string_view credential) const {
+Credential Credential::of(CredentialKind kind, std::string_view text) {
+  return {.kind = kind,
+          .name = kind == CredentialKind::ClientSideId ? std::string(text) : sha256(text)};
+}
+
+std::optional<EnvironmentId> Environments::find(const Credential& credential) const {
   const auto view = follower_->view();
-  if (kind == CredentialKind::ClientSideId) {
+  if (credential.kind == CredentialKind::ClientSideId) {
     const auto& ids = view->lookups->client_side_ids;
-    const auto found = ids.find(std::string(credential));
+    const auto found = ids.find(credential.name);
     return found == ids.end() ? std::nullopt : std::optional(found->second);
   }
-  const auto found = view->lookups->keys.find(sha256(credential));
-  if (found == view->lookups->keys.end() || found->second.kind != kind) return std::nullopt;
-  if (found->second.expires != 0 && follower_->now() >= found->second.expires) return std::nullopt;
-  return found->second.environment;
+  const KeyOwner* owner = owner_of(*view->lookups, credential);
+  if (owner == nullptr || is_over(*owner, follower_->clock().now())) return std::nullopt;
+  if (owner->expires != 0) follower_->count_expiring_key();
+  return owner->environment;
 }
+
+bool Environments::has_expired(const Credential& credential) const {
+  const auto view = follower_->view();
+  const KeyOwner* owner = owner_of(*view->lookups, credential);
+  return owner != nullptr && is_over(*owner, follower_->clock().now());
+}
+
+std::uint64_t Environments::credentials_version() const { return follower_->credentials_version(); }
 
 std::shared_ptr<const FlagSet> Environments::flag_set(EnvironmentId id) const {
   const auto view = follower_->view();

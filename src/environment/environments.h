@@ -27,6 +27,15 @@ namespace flagstream::environment {
 
 enum class CredentialKind { SdkKey, MobileKey, ClientSideId };
 
+// What a request brought, as it is looked up: made once, and safe to keep.
+struct Credential {
+  // The SHA-256 of a key's text; a client-side id, which is no secret, stays itself.
+  static Credential of(CredentialKind kind, std::string_view text);
+
+  CredentialKind kind = CredentialKind::SdkKey;
+  std::string name;
+};
+
 // One item as server-side SDKs get it.
 struct FlagSetItem {
   std::int64_t version = 0;
@@ -49,6 +58,7 @@ struct FlagSet {
   // Requests by client-side id need a hash of their context, made with one of the SDK keys.
   bool secure_mode = false;
   std::vector<HashKey> hash_keys;  // one for each SDK key, expired ones included
+  std::chrono::minutes cache_time{0};  // how long the PHP SDK may keep an answer
   std::map<std::string, FlagSetItem, std::less<>> flags;
   std::map<std::string, FlagSetItem, std::less<>> segments;
   // {"flags":{...},"segments":{...}}: one buffer that all connections share.
@@ -96,10 +106,19 @@ class Environments {
   // Age of the newest thing known to be current: microseconds since the end of `config` was last
   // reached, in this process or before it.
   std::int64_t age() const;
+  const Clock& clock() const;
 
   // The environment that the credential opens now.  nullopt: not known (read up to the end before
   // believing it).
-  std::optional<EnvironmentId> find(CredentialKind kind, std::string_view credential) const;
+  std::optional<EnvironmentId> find(const Credential& credential) const;
+  std::optional<EnvironmentId> find(CredentialKind kind, std::string_view credential) const {
+    return find(Credential::of(kind, credential));
+  }
+  // Whether it opened an environment until it expired.
+  bool has_expired(const Credential& credential) const;
+  // Rises after credentials have come or gone: what find() did not know at one number, it does not
+  // know at the same number later.
+  std::uint64_t credentials_version() const;
   // Null: no such environment.
   std::shared_ptr<const FlagSet> flag_set(EnvironmentId id) const;
 
@@ -110,8 +129,8 @@ class Environments {
   // `done` before it returns.
   void read_to_end(std::move_only_function<void(Result<void>)> done);
 
-  // `wake` is called on the follower's thread after changes of that environment, until the
-  // subscription is dropped.
+  // `wake` is called on the follower's thread after changes of that environment, and within 0.2 s
+  // after one of its keys has expired, until the subscription is dropped.
   class Subscription {
    public:
     virtual ~Subscription() = default;

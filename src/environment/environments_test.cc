@@ -215,6 +215,67 @@ TEST_F(EnvironmentsTest, ASubscriberIsWokenByAChange) {
   EXPECT_EQ(woken.load(), 1);
 }
 
+proto::Item with_key(std::uint64_t revision, const std::string& key, MicrosUtc expires) {
+  proto::Item item = environment_item(revision);
+  auto document = *decode_environment(item.document());
+  auto* credential = document.add_credentials();
+  credential->set_kind(proto::Credential::MOBILE_KEY);
+  credential->set_sha256(sha256(key));
+  credential->set_expires_us(expires);
+  item.set_version(static_cast<std::int64_t>(revision));
+  item.set_document(*encode_environment(document));
+  return item;
+}
+
+TEST_F(EnvironmentsTest, AnExpiringKeyOpensItsEnvironmentUntilThen) {
+  FakeClock clock(1'000'000);
+  proto::Item other = environment_item(1);
+  other.set_environment_id(8);
+  append({change(with_key(1, "mob-7", 2'000'000)), change(other)});
+  environments_ =
+      *Environments::start({.state_path = folder_ + "/state", .catch_up_deadline = deadline_},
+                           *log_, io::posix_file_system(), clock, registry_);
+  ASSERT_TRUE(read_to_end());
+  const Credential key = Credential::of(CredentialKind::MobileKey, "mob-7");
+  EXPECT_EQ(environments_->find(key), EnvironmentId{7});
+  EXPECT_FALSE(environments_->has_expired(key));
+  std::atomic<int> woken{0};
+  std::atomic<int> others_woken{0};
+  const auto subscription = environments_->subscribe(EnvironmentId{7}, [&] {
+    ++woken;
+    woken.notify_one();
+  });
+  const auto others = environments_->subscribe(EnvironmentId{8}, [&] { ++others_woken; });
+  clock.set(1'999'999);
+  EXPECT_EQ(environments_->find(key), EnvironmentId{7});
+  EXPECT_TRUE(environments_->find(CredentialKind::SdkKey, "sdk-7")) << "does not expire";
+  EXPECT_NE(registry_.scrape().find("flagstream_environment_expiring_key_uses_total 2\n"),
+            std::string::npos);
+  clock.set(2'000'000);
+  woken.wait(0);
+  EXPECT_EQ(environments_->find(key), std::nullopt);
+  EXPECT_TRUE(environments_->has_expired(key));
+  EXPECT_FALSE(environments_->has_expired(Credential::of(CredentialKind::SdkKey, "mob-7")));
+  EXPECT_FALSE(environments_->has_expired(Credential::of(CredentialKind::MobileKey, "x")));
+  append({change(flag(2, "a", 1))});
+  ASSERT_TRUE(read_to_end());
+  EXPECT_EQ(woken.load(), 2) << "once for the expiry, once for the change";
+  EXPECT_EQ(others_woken.load(), 0);
+}
+
+TEST_F(EnvironmentsTest, TheVersionOfCredentialsRisesWithThemAlone) {
+  append({change(environment_item(1))});
+  start();
+  ASSERT_TRUE(read_to_end());
+  const auto version = environments_->credentials_version();
+  append({change(flag(2, "a", 1))});
+  ASSERT_TRUE(read_to_end());
+  EXPECT_EQ(environments_->credentials_version(), version);
+  append({change(with_key(3, "mob-7", 0))});
+  ASSERT_TRUE(read_to_end());
+  EXPECT_GT(environments_->credentials_version(), version);
+}
+
 TEST_F(EnvironmentsTest, WithoutAnythingElseTheLastKnownStateIsServed) {
   append({change(environment_item(1)), change(flag(2, "a", 1))});
   start();

@@ -50,6 +50,7 @@ FlagSetItem item_of(const proto::Item& item, const Items* before) {
 void add_environment(FlagSet& set, const proto::Environment& environment) {
   set.client_side_id = environment.client_side_id();
   set.secure_mode = environment.secure_mode();
+  set.cache_time = std::chrono::minutes(environment.cache_minutes());
   for (const proto::Credential& each : environment.credentials()) {
     if (each.kind() != proto::Credential::SDK_KEY) continue;
     const bool is_whole = each.hmac_state().size() == kHmacSha256StateBytes;
@@ -94,6 +95,7 @@ void add_lookups(Lookups& lookups, EnvironmentId id, const proto::Environment& e
         .environment = id,
         .kind = is_sdk_key ? CredentialKind::SdkKey : CredentialKind::MobileKey,
         .expires = each.expires_us()};
+    if (each.expires_us() != 0) lookups.expiries.emplace(each.expires_us(), id);
   }
 }
 
@@ -143,6 +145,14 @@ void add_pending(Pending& pending, Folded folded, const ConfigFold& fold) {
     to.has_new_environment = to.has_new_environment || item.kind() == proto::Item::ENVIRONMENT;
     to.changes.push_back(std::move(item));
   }
+}
+
+std::set<EnvironmentId> expired_between(const Lookups& lookups, MicrosUtc after, MicrosUtc until) {
+  std::set<EnvironmentId> expired;
+  for (auto at = lookups.expiries.upper_bound(after);
+       at != lookups.expiries.end() && at->first <= until; ++at)
+    expired.insert(at->second);
+  return expired;
 }
 
 std::shared_ptr<const View> next_view(const View& before, const ConfigFold& fold,

@@ -7,7 +7,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -22,9 +24,25 @@ struct KeyOwner {
   MicrosUtc expires = 0;  // 0: never
 };
 
+// The digest is as good a hash as there is: its first bytes are one.
+struct DigestHash {
+  std::size_t operator()(std::string_view digest) const {
+    std::size_t hash = 0;
+    digest.copy(reinterpret_cast<char*>(&hash), sizeof hash);
+    return hash;
+  }
+};
+
 // Whom each credential opens.
+//
+// Secret keys are found by one probe with the SHA-256 of their text, which is all that is known of
+// them here. The time that comparing digests takes may tell how much of a digest was right, but
+// whoever asks chooses the text and not the digest: to use a known beginning of a digest he would
+// have to find a text for it, and that is as hard as guessing the key.  Nobody who asks can put
+// anything into these maps, so no chain in them can be made long.
 struct Lookups {
-  std::unordered_map<std::string, KeyOwner> keys;  // by SHA-256
+  std::unordered_map<std::string, KeyOwner, DigestHash> keys;  // by SHA-256
+  std::multimap<MicrosUtc, EnvironmentId> expiries;            // of the keys that expire
   std::unordered_map<std::string, EnvironmentId> client_side_ids;
 };
 
@@ -45,6 +63,9 @@ using Pending = std::map<std::uint64_t, PendingChanges>;  // by environment id
 
 // Adds what one record did.  `fold` is as it is after that record.
 void add_pending(Pending& pending, Folded folded, const ConfigFold& fold);
+
+// The environments of keys that expire after `after`, at `until` at the latest.
+std::set<EnvironmentId> expired_between(const Lookups& lookups, MicrosUtc after, MicrosUtc until);
 
 // The view after `pending`: only what changed is made anew, everything else is shared with
 // `before`.

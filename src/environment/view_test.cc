@@ -74,6 +74,17 @@ TEST_F(ViewTest, AFlagSetKnowsWhatSecureModeNeeds) {
   EXPECT_EQ(view_->flag_sets.at(kId)->hash_keys[1].expires, 5);
 }
 
+TEST_F(ViewTest, ExpiriesAreFoundAfterOneMomentAndUpToAnother) {
+  Lookups lookups;
+  lookups.expiries = {{10, EnvironmentId{1}}, {20, EnvironmentId{2}}, {20, EnvironmentId{1}}};
+  using Set = std::set<EnvironmentId>;
+  EXPECT_EQ(expired_between(lookups, 0, 9), Set{});
+  EXPECT_EQ(expired_between(lookups, 9, 10), Set{EnvironmentId{1}});
+  EXPECT_EQ(expired_between(lookups, 10, 19), Set{});
+  EXPECT_EQ(expired_between(lookups, 10, 20), (Set{EnvironmentId{1}, EnvironmentId{2}}));
+  EXPECT_EQ(expired_between(lookups, 20, 15), Set{}) << "the clock was put back";
+}
+
 TEST_F(ViewTest, TheFingerprintFollowsTheContents) {
   take(change(environment_item(1)));
   take(change(flag(2, "a", 1)));

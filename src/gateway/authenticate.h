@@ -1,13 +1,12 @@
 // Which environment a credential of the events API opens.
 #pragma once
 
-#include "environment/environments.h"
+#include "delivery/access.h"
 #include "ingest/events_api.h"
 
 namespace flagstream::gateway {
 
-// Looks in the current configuration, and reads it to its end before it calls a credential unknown.
-// `environments` must outlive what is returned.
-ingest::Authenticate authenticate_with(environment::Environments& environments);
+// Asks where flag delivery asks.  `access` must outlive what is returned.
+ingest::Authenticate authenticate_with(delivery::Access& access);
 
 }  // namespace flagstream::gateway

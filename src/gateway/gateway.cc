@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "delivery/access.h"
 #include "delivery/client_side.h"
 #include "delivery/evaluators.h"
 #include "delivery/server_side.h"
@@ -36,13 +37,12 @@ Result<std::unique_ptr<log::Appender>> open_payloads(const Settings& settings, l
   }
 }
 
-ingest::EventsApi::Collaborators collaborators(log::Appender& payloads,
-                                               environment::Environments& environments,
+ingest::EventsApi::Collaborators collaborators(log::Appender& payloads, delivery::Access& access,
                                                const Clock& clock, telemetry::Registry& registry) {
   return {.payloads = payloads,
           .clock = clock,
           .registry = registry,
-          .authenticate = authenticate_with(environments),
+          .authenticate = authenticate_with(access),
           .inflate = [](std::string_view gzip, std::string& out) {
             return http::inflate_gzip(gzip, {}, out);
           }};
@@ -76,11 +76,11 @@ class Gateway::Parts {
       : payloads_(std::move(payloads)),
         memberships_(std::move(memberships)),
         environments_(std::move(environments)),
+        access_(*environments_, registry),
         events_api_({.partitions = settings.payloads.partitions,
                      .gateway_id = settings.gateway_id,
                      .limits = {}},
-                    collaborators(*payloads_, *environments_, clock, registry)),
-        access_(*environments_, registry),
+                    collaborators(*payloads_, access_, clock, registry)),
         members_(*memberships_),
         evaluators_(&members_),
         server_side_({}, access_, *environments_, registry),
@@ -148,8 +148,8 @@ class Gateway::Parts {
   std::unique_ptr<log::Appender> payloads_;
   std::unique_ptr<environment::Memberships> memberships_;
   std::unique_ptr<environment::Environments> environments_;
-  ingest::EventsApi events_api_;
   delivery::Access access_;
+  ingest::EventsApi events_api_;
   delivery::BigSegmentMembers members_;
   delivery::Evaluators evaluators_;
   delivery::ServerSide server_side_;

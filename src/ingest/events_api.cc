@@ -194,7 +194,7 @@ io::Task<Result<KnownEnvironment>> EventsApi::identify(const http::Request& requ
     credential = http::authorization_key(request.headers);
   }
   if (!credential) co_return fail(unknown_credential(kind));
-  auto environment = co_await with_.authenticate(kind, *credential);
+  auto environment = co_await with_.authenticate(kind, *credential, request.client_address);
   if (environment) co_return *environment;
   const ErrorKind error = environment.error().kind;
   if (error == ErrorKind::Unauthenticated || error == ErrorKind::NotFound)

@@ -34,9 +34,9 @@ struct KnownEnvironment {
 
 // Looks a credential up; before it calls one unknown it has read the configuration to its end.
 // Unauthenticated or NotFound: the credential is known to open nothing.  Any other error: it cannot
-// be told now.  Runs on the shard of the request; the text lives until the task is done.
-using Authenticate =
-    std::function<io::Task<Result<KnownEnvironment>>(CredentialKind, std::string_view)>;
+// be told now.  Runs on the shard of the request; the texts live until the task is done.
+using Authenticate = std::function<io::Task<Result<KnownEnvironment>>(
+    CredentialKind, std::string_view credential, std::string_view client_address)>;
 
 // Appends the inflated form of `gzip` to `out`.  InvalidArgument: damaged, truncated, or followed
 // by more. TooLarge: over the limits of size or ratio.

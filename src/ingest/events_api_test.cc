@@ -52,15 +52,15 @@ class RecordingAppender final : public log::Appender {
 class EventsApiTest : public testing::Test {
  protected:
   Authenticate known_credentials() {
-    return
-        [this](CredentialKind kind, std::string_view text) -> io::Task<Result<KnownEnvironment>> {
-          if (lookup_error) co_return fail(*lookup_error, "injected");
-          const bool known = (kind == CredentialKind::SdkKey && text == kSdkKey) ||
-                             (kind == CredentialKind::MobileKey && text == kMobileKey) ||
-                             (kind == CredentialKind::ClientSideId && text == kClientSideId);
-          if (!known) co_return fail(ErrorKind::Unauthenticated, "unknown");
-          co_return KnownEnvironment{.id = EnvironmentId{7}, .config_revision = 42};
-        };
+    return [this](CredentialKind kind, std::string_view text,
+                  std::string_view) -> io::Task<Result<KnownEnvironment>> {
+      if (lookup_error) co_return fail(*lookup_error, "injected");
+      const bool known = (kind == CredentialKind::SdkKey && text == kSdkKey) ||
+                         (kind == CredentialKind::MobileKey && text == kMobileKey) ||
+                         (kind == CredentialKind::ClientSideId && text == kClientSideId);
+      if (!known) co_return fail(ErrorKind::Unauthenticated, "unknown");
+      co_return KnownEnvironment{.id = EnvironmentId{7}, .config_revision = 42};
+    };
   }
 
   static Result<void> inflate(std::string_view gzip, std::string& out) {

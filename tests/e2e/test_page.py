@@ -24,7 +24,7 @@ def test_the_switch_flips_the_application_and_the_chart_moves_within_5_seconds()
         reader.join(5)
         assert done.returncode == 0, done.stderr + done.stdout
         steps = [json.loads(line) for line in done.stdout.splitlines()]
-        assert [s["step"] for s in steps] == ["connected", "clicked", "moved", "clicked", "moved", "created"]
+        assert [s["step"] for s in steps] == ["connected", "clicked", "moved", "clicked", "moved", "created", "rotated"]
         assert sum("flag free-shipping changed" in line for line in lines) == 2, lines
         answer = server.api("GET", "/api/v2/flags/demo/made-on-the-page?env=production&summary=0").json()
         weights = [v["weight"] for v in answer["environments"]["production"]["fallthrough"]["rollout"]["variations"]]

@@ -21,11 +21,12 @@ def help_of(*command):
 
 
 def subcommands(*above):
-    """Every command that has none below it, with its help."""
+    """Every command that can be given as it is, with its help."""
     text = help_of(*above)
     listed = re.search(r"^Subcommands:\n((?:  .*\n)+)", text, re.M)
-    if not listed:
+    if not listed or "[SUBCOMMAND]" in text:
         yield above, text
+    if not listed:
         return
     for name in re.findall(r"^  (\w\S*)", listed[1], re.M):
         yield from subcommands(*above, name)

@@ -70,6 +70,24 @@ export const session = () => call<{ name: string }>('GET', '/api/internal/sessio
 export const projects = () => call<{ items: Project[] }>('GET', '/api/v2/projects');
 export const environments = (project: string) =>
   call<{ items: Environment[] }>('GET', `/api/v2/projects/${segment(project)}/environments`);
+export type KeyKind = 'apiKey' | 'mobileKey';
+export interface OldKey {
+  _id: string;
+  kind: 'sdk' | 'mobile';
+  value: string;
+  expiry: number;
+}
+const keysOf = (project: string, environment: string) =>
+  `/api/internal/projects/${segment(project)}/environments/${segment(environment)}/keys`;
+export const oldKeys = (project: string, environment: string) =>
+  call<{ items: OldKey[] }>('GET', `${keysOf(project, environment)}?limit=100`);
+export const endKey = (project: string, environment: string, id: string) =>
+  call<object>('DELETE', `${keysOf(project, environment)}/${segment(id)}`);
+export const resetKey = (project: string, environment: string, kind: KeyKind, expiry: number | null) =>
+  call<Environment>(
+    'POST',
+    `/api/v2/projects/${segment(project)}/environments/${segment(environment)}/${kind}${expiry === null ? '' : `?expiry=${expiry}`}`,
+  );
 export const flags = (project: string, environment: string) =>
   call<{ items: Flag[] }>('GET', `/api/v2/flags/${segment(project)}?env=${segment(environment)}&summary=0&limit=100`);
 export const evaluations = (project: string, environment: string, flag: string, from: number) =>

@@ -83,7 +83,13 @@ export function App() {
         </p>
       )}
       {project && environment ? (
-        <EnvironmentView key={`${project}/${environment.key}`} project={project} environment={environment} explain={explain} />
+        <EnvironmentView
+          key={`${project}/${environment.key}`}
+          project={project}
+          environment={environment}
+          onEnvironment={(changed) => setEnvironments(environments.map((each) => (each.key === changed.key ? changed : each)))}
+          explain={explain}
+        />
       ) : (
         <main class="notice">{projects.length ? '' : 'No project yet: flagstream project create shop --name Shop'}</main>
       )}
@@ -112,10 +118,11 @@ function SignIn() {
 interface ViewProps {
   project: string;
   environment: api.Environment;
+  onEnvironment: (changed: api.Environment) => void;
   explain: (error: unknown) => void;
 }
 
-function EnvironmentView({ project, environment, explain }: ViewProps) {
+function EnvironmentView({ project, environment, onEnvironment, explain }: ViewProps) {
   const [flags, setFlags] = useState<api.Flag[] | null>(null);
   const [health, setHealth] = useState<Health | null>(null);
   const [evaluations, setEvaluations] = useState<Evaluations | null>(null);
@@ -167,7 +174,7 @@ function EnvironmentView({ project, environment, explain }: ViewProps) {
         {shown && <Chart key={shown.key} project={project} environment={environment.key} flag={shown} evaluations={evaluations} explain={explain} />}
       </section>
       <HealthPanel health={health} live={live} />
-      <Connect environment={environment} sdks={sdks} />
+      <Connect project={project} environment={environment} sdks={sdks} onReset={onEnvironment} explain={explain} />
     </main>
   );
 }

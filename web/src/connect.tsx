@@ -1,4 +1,5 @@
 import type { Environment } from './api';
+import { Keys, type KeysProps } from './keys';
 import type { Sdks } from './live';
 
 function snippet(environment: Environment): string {
@@ -14,7 +15,11 @@ await client.waitForInitialization({ timeout: 10 });
 console.log(await client.variation('my-flag', { kind: 'user', key: 'u1' }, false));`;
 }
 
-export function Connect({ environment, sdks }: { environment: Environment; sdks: Sdks | null }) {
+interface ConnectProps extends KeysProps {
+  sdks: Sdks | null;
+}
+
+export function Connect({ project, environment, sdks, onReset, explain }: ConnectProps) {
   const connected = (sdks?.sdks.length ?? 0) > 0;
   const evaluated = sdks?.firstEvaluation != null;
   return (
@@ -30,20 +35,7 @@ export function Connect({ environment, sdks }: { environment: Environment; sdks:
           {evaluated ? `first evaluation at ${new Date(sdks!.firstEvaluation!).toLocaleTimeString()}` : 'waiting for the first evaluation'}
         </li>
       </ul>
-      <dl>
-        <dt>SDK key</dt>
-        <dd>
-          <code data-testid="sdk-key">{environment.apiKey}</code>
-        </dd>
-        <dt>mobile key</dt>
-        <dd>
-          <code>{environment.mobileKey}</code>
-        </dd>
-        <dt>client-side id</dt>
-        <dd>
-          <code>{environment._id}</code>
-        </dd>
-      </dl>
+      <Keys project={project} environment={environment} onReset={onReset} explain={explain} />
       <pre data-testid="snippet">{snippet(environment)}</pre>
     </section>
   );

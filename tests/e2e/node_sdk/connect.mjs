@@ -1,5 +1,5 @@
 // One process with the official Node SDK.  Events go out and commands come in as JSON lines:
-//   out  {"event":"ready"}  {"event":"update","key":...}  {"event":"evaluation","value":...,"variationIndex":...,"reason":...}
+//   out  {"event":"error","message":...}  {"event":"ready"}  {"event":"update","key":...}  {"event":"evaluation","value":...,"variationIndex":...,"reason":...}
 //   in   {"flag":...,"context":...}; the end of the input ends the process
 import { createInterface } from 'node:readline';
 import * as ld from '@launchdarkly/node-server-sdk';
@@ -15,6 +15,7 @@ const client = ld.init(process.env.FLAGSTREAM_SDK_KEY, {
   flushInterval: 1,
   logger: ld.basicLogger({ level: 'error' }),
 });
+client.on('error', (error) => say('error', { message: error.message }));
 
 await client.waitForInitialization({ timeout: 20 });
 say('ready');

@@ -53,5 +53,16 @@ await withPage(async (page, context) => {
   await page.getByTestId('save-rollout-made-on-the-page').click();
   await page.locator('[data-testid=rollout-made-on-the-page]', { hasText: '25 %' }).waitFor({ timeout: 5000 });
   say('created');
+
+  const key = page.getByTestId('sdk-key');
+  const old = await key.textContent();
+  await page.getByTestId('reset-sdk-key').click();
+  await page.getByTestId('confirm-reset').click();
+  await page.locator('[data-testid=old-key]', { hasText: old }).waitFor({ timeout: 5000 });
+  if ((await key.textContent()) === old) throw new Error('the page still shows the old key');
+  if (!(await page.getByTestId('snippet').textContent()).includes(await key.textContent())) throw new Error('the snippet has another key');
+  await page.getByTestId('end-key').click();
+  await page.getByTestId('old-key').waitFor({ state: 'detached', timeout: 5000 });
+  say('rotated');
   if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
 });
