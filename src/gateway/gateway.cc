@@ -64,7 +64,7 @@ class Gateway::Parts {
                      .limits = {}},
                     collaborators(*payloads_, *environments_, clock, registry)),
         access_(*environments_, registry),
-        server_side_({}, access_, *environments_, registry),
+        server_side_(settings.delivery, access_, *environments_, clock, registry),
         to_control_({.socket_path = settings.control_socket, .role = "control"}, registry),
         settings_(std::move(settings)) {}
 

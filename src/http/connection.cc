@@ -122,24 +122,13 @@ Response refusal_response(const Refusal& refusal) {
   return response;
 }
 
-// RFC 9110, 5.6.7. Kept for the second it names.
-std::string_view date_text(MicrosUtc now) {
+// Kept for the second it names.
+std::string_view date_of_answer(MicrosUtc now) {
   thread_local std::int64_t second = -1;
   thread_local std::string text;
   if (now / kMicrosPerSecond == second) return text;
-  constexpr std::array kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  constexpr std::array kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   second = now / kMicrosPerSecond;
-  const std::int64_t days = second / 86'400;
-  const std::int64_t rest = second % 86'400;
-  const std::chrono::sys_days day{std::chrono::days(days)};
-  const std::chrono::year_month_day date(day);
-  text = fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT",
-                     kDays[std::chrono::weekday(day).c_encoding()], unsigned(date.day()),
-                     kMonths[unsigned(date.month()) - 1], int(date.year()), rest / 3600,
-                     rest / 60 % 60, rest % 60);
-  return text;
+  return text = date_text(now);
 }
 
 bool is_servers_own(std::string_view name) {
@@ -234,7 +223,7 @@ bool Connection::grow_buffer(std::size_t bytes) {
 }
 
 void Connection::release_buffer(std::size_t bytes_kept) {
-  buffer_ = std::string(bytes_kept, '\0');
+  std::string(bytes_kept, '\0').swap(buffer_);  // an assignment would keep the old one's room
   buffer_budget_.give_back();
 }
 
@@ -339,10 +328,11 @@ io::Task<bool> Connection::serve_one() {
   Response response = co_await call(*match.route, head.request);
   if (response.stream) {
     // What a stream keeps for hours must be small.
-    std::string method = std::move(head.request.method);
-    head.request = Request();
-    head.request.method = std::move(method);
-    head.raw_path = std::string();
+    RequestHead small;
+    small.request.method = head.request.method;
+    small.minor_version = head.minor_version;
+    small.keeps_alive = head.keeps_alive;
+    std::swap(head, small);
   }
   if (is_failing_) {
     head.keeps_alive = false;
@@ -411,7 +401,7 @@ io::Task<bool> Connection::read_body(RequestHead& head, const Route& route, Byte
   }
   if (!refusal) co_return true;
   if (is_expired_) refusal = Refusal{408, "the body took too long"};
-  head.request.body = std::string();
+  std::string().swap(head.request.body);
   budget.give_back();
   if (refusal->status != 0) co_await refuse(*refusal, &route, &head.request);
   co_return false;
@@ -494,7 +484,7 @@ void Connection::count(int status) {
 void Connection::begin_answer(std::string& out, const Response& response) {
   out.reserve(512);
   fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status,
-                 reason_of(response.status), date_text(shared_.clock.now()));
+                 reason_of(response.status), date_of_answer(shared_.clock.now()));
   for (const Header& header : response.headers.all()) {
     // A line break from a handler's data must not begin a field of its own.
     if (is_servers_own(header.name) ||
@@ -546,6 +536,8 @@ io::Task<> Connection::answer_stream(const RequestHead& head, Response& response
   release_buffer(0);
   filled_ = 0;
   const bool is_open = co_await write_text(out);
+  std::string().swap(out);
+  response.headers = Headers();
   count(response.status);
   if (!is_open) co_return;
   shared_.probe.streams.add(1);

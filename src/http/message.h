@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "io/task.h"
 
@@ -72,6 +73,9 @@ struct Response {
 };
 
 using Handler = std::function<io::Task<Response>(Request&)>;
+
+// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7).
+std::string date_text(MicrosUtc at);
 
 // The one error shape: {"code":"not_found","message":"..."} with the status of the kind
 // (InvalidArgument 400, Unauthenticated 401, PermissionDenied 403, NotFound 404, Conflict 409,
