@@ -158,7 +158,7 @@ struct ServerSide::State {
                         http::StreamWriter& writer) {
     const OpenStream open(probe.streams);
     Feed feed(*this, id, carries);
-    co_await run_stream(streaming(), key, id, feed, writer);
+    co_await feed_stream(streaming(), key, id, feed, writer);
   }
 
   // What one client has: a put, then every change in order.

@@ -155,7 +155,7 @@ io::Task<void> ServerSideFdv2::follow(const std::string& key, EnvironmentId id,
                                       std::optional<Basis> basis, http::StreamWriter& writer) {
   const OpenStream open(probe_.streams);
   Feed feed(*this, id, basis);
-  co_await run_stream(streaming_, key, id, feed, writer);
+  co_await feed_stream(streaming_, key, id, feed, writer);
 }
 
 }  // namespace flagstream::delivery

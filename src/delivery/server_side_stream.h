@@ -7,8 +7,6 @@
 #include <string>
 #include <utility>
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
-
 #include "base/clock.h"
 #include "base/id.h"
 #include "delivery/server_side.h"
@@ -79,8 +77,8 @@ struct Streaming {
   telemetry::Counter& aged_out;
 };
 
-// Feeds one stream until `feed` says that it is over, its key opens its environment no longer, or
-// it is too old.  `feed` has
+// Feeds one stream until its client has gone, `feed` says that it is over, its key opens its
+// environment no longer, or it is too old.  `feed` has
 //   Task<bool> catch_up(writer)  sends what the client lacks; false: over
 //   bool wants_look()            look again with the next heartbeat, though nothing has changed
 //   Task<void> say_goodbye(writer)  before an end by age
@@ -90,30 +88,24 @@ io::Task<void> feed_stream(Streaming streaming, const std::string& key, Environm
   io::Signal changed(co_await io::net::this_coro::executor);
   const auto subscription = streaming.environments.subscribe(id, [&changed] { changed.notify(); });
   const Lifetime lifetime(streaming.clock, streaming.settings.max_stream_age);
-  if (!co_await feed.catch_up(writer)) co_return;
-  for (;;) {
+  bool is_closed = false;
+  writer.notify_closed([&changed, &is_closed] {
+    is_closed = true;
+    changed.notify();
+  });
+  bool has_more = co_await feed.catch_up(writer);
+  while (has_more) {
     const bool is_changed = co_await changed.wait(lifetime.left(streaming.settings.heartbeat));
-    const auto cancellation = co_await io::net::this_coro::cancellation_state;
-    if (cancellation.cancelled() != io::net::cancellation_type::none) co_return;
-    if (streaming.environments.find(environment::CredentialKind::SdkKey, key) != id) co_return;
+    if (is_closed) break;
+    if (streaming.environments.find(environment::CredentialKind::SdkKey, key) != id) break;
     if (lifetime.is_over()) {
       streaming.aged_out.add();
       co_await feed.say_goodbye(writer);
-      co_return;
+      break;
     }
-    if (!is_changed && !co_await writer.write(kHeartbeat)) co_return;
-    if ((is_changed || feed.wants_look()) && !co_await feed.catch_up(writer)) co_return;
+    if (!is_changed && !co_await writer.write(kHeartbeat)) break;
+    if (is_changed || feed.wants_look()) has_more = co_await feed.catch_up(writer);
   }
-}
-
-// The same until the client has gone.
-template <class Feed>
-io::Task<void> run_stream(Streaming streaming, const std::string& key, EnvironmentId id, Feed& feed,
-                          http::StreamWriter& writer) {
-  // The check does not see the use in co_await expressions.
-  // NOLINTNEXTLINE(misc-unused-using-decls)
-  using boost::asio::experimental::awaitable_operators::operator||;
-  co_await (feed_stream(streaming, key, id, feed, writer) || writer.until_closed());
 }
 
 }  // namespace flagstream::delivery

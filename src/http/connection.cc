@@ -209,6 +209,7 @@ void Connection::end() {
   is_ended_ = true;
   boost::system::error_code ignored;
   socket_.cancel(ignored);
+  if (on_closed_) on_closed_();
 }
 
 void Connection::abort() {
@@ -551,6 +552,7 @@ io::Task<> Connection::answer_stream(const RequestHead& head, Response& response
       telemetry::error("a stream's handler failed", {{"what", failure.what()}});
     }
   }
+  on_closed_ = nullptr;
   shared_.probe.streams.add(-1);
   // Without its last chunk the client sees that an answer is incomplete.
   if (is_chunking_ && !has_failed && !is_expired_) co_await write_text("0\r\n\r\n");
@@ -577,6 +579,32 @@ io::Task<void> Connection::until_closed() {
     if (cancellation.cancelled() != net::cancellation_type::none) co_return;  // only the wait ends
     stream_bytes_in_ += got;
     if (failed || stream_bytes_in_ > kStreamBytesInMax) is_ended_ = true;
+  }
+}
+
+void Connection::notify_closed(std::function<void()> notify) {
+  on_closed_ = std::move(notify);
+  if (is_over()) return on_closed_();
+  watch_client();
+}
+
+void Connection::watch_client() {
+  thread_local std::array<char, 4096> ignored;
+  while (on_closed_) {
+    const ssize_t got =
+        ::recv(socket_.native_handle(), ignored.data(), ignored.size(), MSG_DONTWAIT);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) {
+      socket_.async_wait(Socket::wait_read, [this](boost::system::error_code stopped) {
+        // Stopped by end(), which has told, or with the connection, which may be gone.
+        if (!stopped) watch_client();
+      });
+      return;
+    }
+    stream_bytes_in_ += got > 0 ? static_cast<std::size_t>(got) : 0;
+    if (got > 0 && stream_bytes_in_ <= kStreamBytesInMax) continue;
+    is_ended_ = true;
+    return on_closed_();
   }
 }
 

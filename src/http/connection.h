@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 #include <string>
@@ -92,6 +93,7 @@ class Connection final : public StreamWriter {
 
   io::Task<Result<void>> write(std::string_view bytes) override;
   io::Task<void> until_closed() override;
+  void notify_closed(std::function<void()> notify) override;
 
  private:
   enum class Phase { Idle, Head, Body, Handler, Stream, Linger };
@@ -125,6 +127,8 @@ class Connection final : public StreamWriter {
   void begin_answer(std::string& out, const Response& response);
   void count(int status);
   void drop_front(std::size_t bytes);
+  // Drops what the client sends into its stream, and tells when it has closed.
+  void watch_client();
 
   ServerShared& shared_;
   Socket socket_;
@@ -139,6 +143,7 @@ class Connection final : public StreamWriter {
   std::int64_t write_deadline_ = kNever;
   std::int64_t request_start_ = 0;
   unsigned served_without_waiting_ = 0;
+  std::function<void()> on_closed_;  // while a stream's handler runs and wants to know
   std::size_t stream_bytes_in_ = 0;  // what the client of a stream has sent, to no purpose
   bool is_expired_ = false;
   bool is_ended_ = false;

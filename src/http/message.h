@@ -60,6 +60,10 @@ class StreamWriter {
   virtual io::Task<Result<void>> write(std::string_view bytes) = 0;
   // Suspends until the client closes or the server drains.  At most one at a time.
   virtual io::Task<void> until_closed() = 0;
+  // The same for a coroutine that has more to wait for, without a second one beside it: calls
+  // `notify` on the stream's shard, at least once, when the client has closed or the server drains,
+  // and never after the handler's coroutine has ended.  Instead of until_closed().
+  virtual void notify_closed(std::function<void()> notify) = 0;
 };
 
 struct Response {
