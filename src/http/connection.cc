@@ -298,6 +298,7 @@ io::Task<> Connection::run() {
     served_without_waiting_ = 0;
     co_await net::post(socket_.get_executor(), net::use_awaitable_t<io::Executor>());
   }
+  if (streamed_) co_await answer_stream();
   boost::system::error_code ignored;
   socket_.shutdown(Socket::shutdown_both, ignored);
   socket_.close(ignored);
@@ -327,13 +328,11 @@ io::Task<bool> Connection::serve_one() {
   enter(Phase::Handler, {});
   read_deadline_ = kNever;
   Response response = co_await call(*match.route, head.request);
-  if (response.stream) {
-    // What a stream keeps for hours must be small.
-    RequestHead small;
-    small.request.method = head.request.method;
-    small.minor_version = head.minor_version;
-    small.keeps_alive = head.keeps_alive;
-    std::swap(head, small);
+  if (response.stream && head.request.method != "HEAD") {
+    // What a stream keeps for hours must be small: it goes on without this frame.
+    is_chunking_ = head.minor_version >= 1;
+    streamed_ = std::make_unique<Response>(std::move(response));
+    co_return false;
   }
   if (is_failing_) {
     head.keeps_alive = false;
@@ -500,10 +499,6 @@ void Connection::begin_answer(std::string& out, const Response& response) {
 }
 
 io::Task<bool> Connection::answer(const RequestHead& head, Response& response) {
-  if (response.stream && head.request.method != "HEAD") {
-    co_await answer_stream(head, response);
-    co_return false;
-  }
   const bool keeps_alive = head.keeps_alive && !shared_.is_draining;
   const std::string_view body =
       response.shared_body ? std::string_view(*response.shared_body) : response.body;
@@ -524,10 +519,9 @@ io::Task<bool> Connection::answer(const RequestHead& head, Response& response) {
   co_return is_sent&& keeps_alive;
 }
 
-io::Task<> Connection::answer_stream(const RequestHead& head, Response& response) {
-  is_chunking_ = head.minor_version >= 1;
+io::Task<> Connection::answer_stream() {
   std::string out;
-  begin_answer(out, response);
+  begin_answer(out, *streamed_);
   if (is_chunking_) out += "Transfer-Encoding: chunked\r\n";
   out += "Connection: close\r\n\r\n";
   enter(Phase::Stream, {});
@@ -538,13 +532,14 @@ io::Task<> Connection::answer_stream(const RequestHead& head, Response& response
   filled_ = 0;
   const bool is_open = co_await write_text(out);
   std::string().swap(out);
-  response.headers = Headers();
-  count(response.status);
+  count(streamed_->status);
+  auto stream = std::move(streamed_->stream);
+  streamed_.reset();
   if (!is_open) co_return;
   shared_.probe.streams.add(1);
   bool has_failed = false;
   try {
-    if (!shared_.is_draining) co_await response.stream(*this);
+    if (!shared_.is_draining) co_await stream(*this);
   } catch (const std::exception& failure) {
     has_failed = true;
     if (!is_ended_) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -119,7 +120,8 @@ class Connection final : public StreamWriter {
                                                 ByteBudget& budget);
   io::Task<Response> call(const Route& route, Request& request);
   io::Task<bool> answer(const RequestHead& head, Response& response);
-  io::Task<> answer_stream(const RequestHead& head, Response& response);
+  // Writes `streamed_`.
+  io::Task<> answer_stream();
   // Answers with an error and closes so that a client that still sends can read it.
   io::Task<> refuse(Refusal refusal, const Route* route = nullptr,
                     const Request* request = nullptr);
@@ -143,8 +145,9 @@ class Connection final : public StreamWriter {
   std::int64_t write_deadline_ = kNever;
   std::int64_t request_start_ = 0;
   unsigned served_without_waiting_ = 0;
-  std::function<void()> on_closed_;  // while a stream's handler runs and wants to know
-  std::size_t stream_bytes_in_ = 0;  // what the client of a stream has sent, to no purpose
+  std::unique_ptr<Response> streamed_;  // the answer that ends this connection, from its head on
+  std::function<void()> on_closed_;     // while a stream's handler runs and wants to know
+  std::size_t stream_bytes_in_ = 0;     // what the client of a stream has sent, to no purpose
   bool is_expired_ = false;
   bool is_ended_ = false;
   bool is_failing_ = false;  // the handler threw: close after the answer

@@ -344,18 +344,20 @@ TEST_F(ServerTest, AClientThatTalksIntoItsStreamIsClosed) {
   while (open != 0) std::this_thread::yield();
 }
 
-TEST_F(ServerTest, AStreamDoesNotKeepItsRequest) {
-  start({{"GET", "/s", 0, [](Request& request) -> io::Task<Response> {
+TEST_F(ServerTest, AStreamHoldsWhatItNeedsUntilItEnds) {
+  const auto kept = std::make_shared<int>(0);
+  start({{"GET", "/s", 0, [kept](Request&) -> io::Task<Response> {
             Response response;
-            response.stream = [&request](StreamWriter& out) -> io::Task<void> {
-              EXPECT_EQ(request.headers.all().size(), 0u);
-              EXPECT_EQ(request.target, "");
+            response.stream = [in_stream = kept](StreamWriter& out) -> io::Task<void> {
               EXPECT_TRUE((co_await out.write("x")).has_value());
             };
             co_return response;
           }}});
   EXPECT_NE(exchange("GET /s HTTP/1.0\r\nA: b\r\n\r\n").find("\r\n\r\nx(closed)"),
             std::string::npos);
+  EXPECT_TRUE(exchange("HEAD /s HTTP/1.0\r\n\r\n").ends_with("\r\n\r\n(closed)"));
+  server_.reset();
+  EXPECT_EQ(kept.use_count(), 1) << "with the stream goes what it holds";
 }
 
 TEST_F(ServerTest, ABodyIsNotTheNextRequest) {
