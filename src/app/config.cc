@@ -112,6 +112,10 @@ Result<void> assign_dedupe(Config& config, std::string_view text) {
   return assign_switch(config.dedupe, text);
 }
 
+Result<void> assign_fdv2(Config& config, std::string_view text) {
+  return assign_switch(config.fdv2, text);
+}
+
 Result<void> assign_level(Config& config, std::string_view text) {
   if (text != "debug" && text != "info" && text != "warn" && text != "error") {
     return fail(ErrorKind::InvalidArgument,
@@ -195,6 +199,22 @@ const std::vector<Key>& keys() {
       {"server.connections_max", Kind::Count, "0", "0 to 1000000",
        "Open connections at most; 0 is what the descriptor limit allows.",
        assign_count<&Config::connections_max, 0, 1'000'000>},
+      {"delivery.heartbeat", Kind::Duration, "30s", "1s to 4m",
+       "How long a stream to an SDK is silent before a comment is sent; SDKs reconnect after 5m "
+       "of silence, proxies often after 1m.",
+       assign_duration<&Config::heartbeat, 1, 240>},
+      {"delivery.max_stream_age", Kind::Duration, "0s", "0s to 7d",
+       "About how long (a fifth more or less) a stream to an SDK lasts before it is ended, so "
+       "that clients spread over the gateways anew; 0s is as long as the client stays.",
+       assign_duration<&Config::max_stream_age, 0, 7 * 86'400>},
+      {"delivery.php_cache_ttl", Kind::Duration, "0s", "0s to 1d",
+       "How long the PHP SDK may use a flag or segment without asking again (Expires); 0s says "
+       "nothing of it.",
+       assign_duration<&Config::php_cache_ttl, 0, 86'400>},
+      {"delivery.fdv2", Kind::Switch, "true", "true, false",
+       "Whether server-side SDKs that ask for the newer protocol (data system) get it; false "
+       "sends them to the older one.",
+       assign_fdv2},
       {"log.partitions", Kind::Count, "16", "1 to 1024",
        "Partitions of the event topics; fixed when the data folder is made.",
        assign_count<&Config::partitions, 1, 1024>},

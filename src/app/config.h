@@ -31,6 +31,11 @@ struct Config {
   std::uint64_t retention_bytes = 0;
   std::uint64_t reserve_bytes = 1ull << 30;
 
+  std::chrono::microseconds heartbeat = std::chrono::seconds(30);
+  std::chrono::microseconds max_stream_age{0};
+  std::chrono::microseconds php_cache_ttl{0};
+  bool fdv2 = true;
+
   std::uint64_t workers = 1;
   std::chrono::microseconds checkpoint_interval = std::chrono::seconds(10);
   std::uint64_t checkpoint_bytes = 1ull << 30;

@@ -50,6 +50,12 @@ Result<gateway::Settings> gateway_settings(Surroundings& around) {
   settings.limits.connections_max = connections_allowed(config.connections_max);
   settings.state_path = around.folder.state() + "/gateway-config";
   settings.control_socket = around.folder.control_socket();
+  settings.delivery = {
+      .heartbeat = std::chrono::duration_cast<std::chrono::milliseconds>(config.heartbeat),
+      .max_stream_age =
+          std::chrono::duration_cast<std::chrono::milliseconds>(config.max_stream_age),
+      .php_cache_ttl = std::chrono::duration_cast<std::chrono::seconds>(config.php_cache_ttl),
+      .has_fdv2 = config.fdv2};
   FS_TRY(settings.gateway_id, gateway_id(around.files, around.folder));
   settings.payloads = around.event_topics();
   settings.payloads.ticks = true;

@@ -17,6 +17,7 @@
 namespace flagstream::delivery {
 namespace {
 
+using environment::Credential;
 using environment::CredentialKind;
 using environment::Environments;
 using environment::FlagSet;
@@ -51,7 +52,10 @@ struct Probe {
         deletes(registry, messages("delete")),
         pings(registry, messages("ping")),
         evaluations(registry, {"flagstream_delivery_client_reevaluations_total",
-                               "Evaluations for a stream after a change.", ""}) {}
+                               "Evaluations for a stream after a change.", ""}),
+        aged_out(registry, {"flagstream_delivery_streams_aged_total",
+                            "Streams that were ended because they had reached their greatest age.",
+                            "side=\"client\""}) {}
 
   static telemetry::MetricName messages(std::string_view name) {
     return {"flagstream_delivery_client_messages_total", "Sent to streams of client-side SDKs.",
@@ -75,6 +79,7 @@ struct Probe {
   telemetry::Counter deletes;
   telemetry::Counter pings;
   telemetry::Counter evaluations;
+  telemetry::Counter aged_out;
 };
 
 // Where a route has its credential and its context.
@@ -124,7 +129,7 @@ struct ClientSide::State {
 
   io::Task<Result<Flags>> flags_for(const http::Request& request, CredentialKind kind) {
     auto flags = co_await access.recent_flags_for(kind, credential_of(request, kind),
-                                                 request.client_address);
+                                                  request.client_address);
     if (!flags) {
       (flags.error().kind == ErrorKind::Unavailable ? probe.failed : probe.no_access).add();
     }
@@ -221,25 +226,24 @@ struct ClientSide::State {
   io::Task<http::Response> stream(http::Request& request, Source source);
   io::Task<http::Response> ping_stream(http::Request& request, CredentialKind kind);
 
-  http::Response begin_stream(const FlagSet& flags, CredentialKind kind,
-                              std::string_view credential,
-                              std::unique_ptr<StreamContents> contents) {
+  template <class Feed>
+  http::Response begin_stream(const FlagSet& flags, Credential credential,
+                              std::unique_ptr<Feed> feed) {
     probe.stream.add();
     http::Response response = stream_response(flags);
-    response.stream = [this, kind, credential = std::string(credential), id = flags.environment,
-                       contents = std::move(contents)](http::StreamWriter& writer) {
-      return run_stream({.environment = id,
-                         .kind = kind,
-                         .credential = credential,
-                         .heartbeat = settings.heartbeat},
-                        *contents, writer);
+    response.stream = [this, what = Followed{flags.environment, std::move(credential)},
+                       feed = std::move(feed)](http::StreamWriter& writer) {
+      return run_stream(what, *feed, writer);
     };
     return response;
   }
 
-  io::Task<void> run_stream(Followed what, StreamContents& contents, http::StreamWriter& writer) {
+  template <class Feed>
+  io::Task<void> run_stream(const Followed& what, Feed& feed, http::StreamWriter& writer) {
     const OpenStream open(probe.streams);
-    co_await follow(environments, what, contents, writer);
+    co_await feed_stream(
+        {settings.heartbeat, settings.max_stream_age, environments, clock, probe.aged_out}, what,
+        feed, writer);
   }
 
   const ClientSideSettings settings;
@@ -254,26 +258,31 @@ struct ClientSide::State {
 
 // A put, then what differs after each change.  Keeps little, because there are many: the text of
 // the context, and hashes of what was sent.
-class ClientSide::State::EvaluationStream final : public StreamContents {
+class ClientSide::State::EvaluationStream : public StreamFeed {
  public:
-  EvaluationStream(State& state, Source source, std::string credential, Asked asked)
+  EvaluationStream(State& state, Source source, Credential credential, Asked asked)
       : state_(state),
         source_(source),
         credential_(std::move(credential)),
         asked_(std::move(asked)) {
     count_context(asked_.context.size());
   }
-  ~EvaluationStream() override {
+  ~EvaluationStream() {
     take_turn();
     count_context(-asked_.context.size());
   }
 
-  io::Task<bool> begin(http::StreamWriter& writer) override {
-    const std::optional<std::string> message = put();
-    co_return message&& co_await send(*message, writer);
-  }
+  EvaluationStream(const EvaluationStream&) = delete;
+  EvaluationStream& operator=(const EvaluationStream&) = delete;
 
-  io::Task<bool> catch_up(http::StreamWriter& writer) override {
+  // Once an overload is over, what a ping stood for is sent.
+  bool wants_look() const { return is_behind_ && !is_overloaded(); }
+
+  io::Task<bool> catch_up(http::StreamWriter& writer) {
+    if (!std::exchange(has_begun_, true)) {
+      const std::optional<std::string> message = put();
+      co_return message&& co_await send(*message, writer);
+    }
     const bool is_too_much = is_overloaded();
     take_turn();
     if (is_too_much) {
@@ -291,13 +300,7 @@ class ClientSide::State::EvaluationStream final : public StreamContents {
     co_return co_await send(kHeartbeat, writer);
   }
 
-  io::Task<bool> idle(http::StreamWriter& writer) override {
-    if (!is_behind_ || is_overloaded()) co_return co_await send(kHeartbeat, writer);
-    const std::optional<std::string> message = put();
-    co_return message&& co_await send(*message, writer);
-  }
-
-  void note_change() override {
+  void note_change() {
     if (is_waiting_.exchange(true)) return;
     state_.waiting_streams.fetch_add(1, std::memory_order_relaxed);
     state_.probe.waiting_streams.add(1);
@@ -326,7 +329,7 @@ class ClientSide::State::EvaluationStream final : public StreamContents {
     std::shared_ptr<const ClientFlags> flags;
   };
   std::optional<Current> current() {
-    const Flags flags = state_.access.find(source_.kind, credential_);
+    const Flags flags = state_.access.find(credential_);
     if (flags == nullptr) return std::nullopt;
     auto context = parse_context(asked_.context);
     if (!context || !state_.check(*flags, source_, *context, asked_.hash)) return std::nullopt;
@@ -365,29 +368,27 @@ class ClientSide::State::EvaluationStream final : public StreamContents {
 
   State& state_;
   const Source source_;
-  const std::string credential_;
+  const Credential credential_;
   const Asked asked_;
   ClientFlags::Sent sent_;
   std::int64_t sent_at_ = 0;
+  bool has_begun_ = false;
   bool is_behind_ = false;  // was told to ask by itself
   std::atomic<bool> is_waiting_{false};
 };
 
 // A ping at first and after every change: for browsers, whose streams cannot carry a context that
 // does not fit into the path.
-class ClientSide::State::PingStream final : public StreamContents {
+class ClientSide::State::PingStream : public StreamFeed {
  public:
   explicit PingStream(State& state) : state_(state) {}
 
-  io::Task<bool> begin(http::StreamWriter& writer) override { return ping(writer); }
-  io::Task<bool> catch_up(http::StreamWriter& writer) override { return ping(writer); }
-
- private:
-  io::Task<bool> ping(http::StreamWriter& writer) {
+  io::Task<bool> catch_up(http::StreamWriter& writer) {
     state_.probe.pings.add();
     co_return (co_await writer.write(kPing)).has_value();
   }
 
+ private:
   State& state_;
 };
 
@@ -396,21 +397,21 @@ io::Task<http::Response> ClientSide::State::stream(http::Request& request, Sourc
   if (!flags) co_return http::error_response(flags.error());
   auto admitted = admit(request, source, *flags);
   if (!admitted) co_return http::error_response(admitted.error());
-  auto contents = std::make_unique<EvaluationStream>(
-      *this, source, std::string(*credential_of(request, source.kind)), std::move(admitted->asked));
+  auto credential = Credential::of(source.kind, *credential_of(request, source.kind));
+  auto feed =
+      std::make_unique<EvaluationStream>(*this, source, credential, std::move(admitted->asked));
   if (context_bytes.load() > settings.stream_context_bytes_max) {
     probe.overloaded.add();
     co_return http::error_response(Error(ErrorKind::Unavailable, "too many streams are open"));
   }
-  co_return begin_stream(**flags, source.kind, *credential_of(request, source.kind),
-                         std::move(contents));
+  co_return begin_stream(**flags, std::move(credential), std::move(feed));
 }
 
 io::Task<http::Response> ClientSide::State::ping_stream(http::Request& request,
                                                         CredentialKind kind) {
   const auto flags = co_await flags_for(request, kind);
   if (!flags) co_return http::error_response(flags.error());
-  co_return begin_stream(**flags, kind, *credential_of(request, kind),
+  co_return begin_stream(**flags, Credential::of(kind, *credential_of(request, kind)),
                          std::make_unique<PingStream>(*this));
 }
 

@@ -18,6 +18,7 @@ namespace flagstream::delivery {
 
 struct ClientSideSettings {
   std::chrono::milliseconds heartbeat{30'000};
+  std::chrono::milliseconds max_stream_age{0};  // about; 0: as long as the client stays
   // Streams that wait for their evaluation after a change.  While there are more, the one whose
   // turn it is is told to ask by itself instead, and gets everything once there are fewer.
   std::size_t waiting_streams_max = 20'000;

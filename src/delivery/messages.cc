@@ -28,14 +28,30 @@ std::string flags_document(const environment::FlagSet& flags) {
   return out += '}';
 }
 
-std::string change_message(const environment::FlagChange& change) {
-  const bool is_flag = change.kind == environment::FlagChange::Kind::Flag;
-  const std::string path = json::quoted((is_flag ? "/flags/" : "/segments/") + change.key);
+namespace {
+
+std::string change_at(const std::string& place, const environment::FlagChange& change) {
+  const std::string path = json::quoted(place + change.key);
   if (change.item.json == nullptr) {
     return "event: delete\ndata: {\"path\":" + path +
            ",\"version\":" + std::to_string(change.item.version) + "}\n\n";
   }
   return "event: patch\ndata: {\"path\":" + path + ",\"data\":" + *change.item.json + "}\n\n";
+}
+
+}  // namespace
+
+std::string change_message(const environment::FlagChange& change) {
+  const bool is_flag = change.kind == environment::FlagChange::Kind::Flag;
+  return change_at(is_flag ? "/flags/" : "/segments/", change);
+}
+
+std::string flags_put_message(const environment::FlagSet& flags) {
+  return "event: put\ndata: " + flags_document(flags) + "\n\n";
+}
+
+std::string flags_change_message(const environment::FlagChange& change) {
+  return change_at("/", change);
 }
 
 namespace {
@@ -64,6 +80,14 @@ Bytes Messages::change(const std::shared_ptr<const environment::FlagChange>& cha
 
 Bytes Messages::flags_only(const std::shared_ptr<const environment::FlagSet>& flags) {
   return flags_only_.get(flags, bytes_by(flags_document));
+}
+
+Bytes Messages::flags_put(const std::shared_ptr<const environment::FlagSet>& flags) {
+  return flags_puts_.get(flags, bytes_by(flags_put_message));
+}
+
+Bytes Messages::flags_change(const std::shared_ptr<const environment::FlagChange>& change) {
+  return flags_changes_.get(change, bytes_by(flags_change_message));
 }
 
 Bytes Messages::gzip(const std::shared_ptr<const environment::FlagSet>& flags) {

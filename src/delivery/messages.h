@@ -17,6 +17,9 @@ std::string put_message(const environment::FlagSet& flags);
 std::string flags_document(const environment::FlagSet& flags);
 // A patch, or a delete for a deleted item.
 std::string change_message(const environment::FlagChange& change);
+// The same two for streams of flags alone: bare maps, paths without a kind.
+std::string flags_put_message(const environment::FlagSet& flags);
+std::string flags_change_message(const environment::FlagChange& change);
 
 // Thread-safe.  What it holds goes with the flag sets and changes that it was made from.
 class Messages {
@@ -24,6 +27,8 @@ class Messages {
   Bytes put(const std::shared_ptr<const environment::FlagSet>& flags);
   Bytes change(const std::shared_ptr<const environment::FlagChange>& change);
   Bytes flags_only(const std::shared_ptr<const environment::FlagSet>& flags);
+  Bytes flags_put(const std::shared_ptr<const environment::FlagSet>& flags);
+  Bytes flags_change(const std::shared_ptr<const environment::FlagChange>& change);
   // The body of a poll, compressed.
   Bytes gzip(const std::shared_ptr<const environment::FlagSet>& flags);
 
@@ -35,6 +40,8 @@ class Messages {
   MadeOnce<environment::FlagSet, std::string> flags_only_{kEnvironmentsKept};
   MadeOnce<environment::FlagSet, std::string> gzips_{kEnvironmentsKept};
   MadeOnce<environment::FlagChange, std::string> changes_{kChangesKept};
+  MadeOnce<environment::FlagSet, std::string> flags_puts_{kEnvironmentsKept};
+  MadeOnce<environment::FlagChange, std::string> flags_changes_{kChangesKept};
 };
 
 }  // namespace flagstream::delivery

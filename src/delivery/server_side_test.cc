@@ -1,104 +1,22 @@
 #include "delivery/server_side.h"
 
-#include <condition_variable>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include "environment/test_records.h"
+#include "delivery/stream.h"
+#include "delivery/test_server_side.h"
 #include "http/inflate.h"
-#include "http/test_client.h"
-#include "log/local_log.h"
 
 namespace flagstream::delivery {
 namespace {
 
-using namespace environment::testing_records;
-using environment::Environments;
 namespace proto = environment::proto;
-using http::testing_client::Client;
 
 constexpr char kTwoFlags[] = R"({"flags":{"a":{"key":"a","version":1}},"segments":{}})";
-
-// A server with nothing behind it but a log.
-class ServerSideTest : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "server_side_" + std::to_string(::getpid());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-    log_ = log::open_local_log(
-        {.folder = folder_ + "/log", .segment_bytes = 1 << 20, .pool_segments = 0},
-        io::posix_file_system(), clock_, registry_);
-  }
-  void TearDown() override {
-    server_.reset();
-    server_side_.reset();
-    access_.reset();
-    environments_.reset();
-    appender_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-  void start(std::chrono::milliseconds deadline = std::chrono::milliseconds(60'000),
-             std::chrono::milliseconds heartbeat = std::chrono::milliseconds(60'000)) {
-    server_.reset();
-    server_side_.reset();
-    access_.reset();
-    environments_.reset();
-    environments_ =
-        *Environments::start({.state_path = folder_ + "/state", .catch_up_deadline = deadline},
-                             *log_, io::posix_file_system(), *environment_clock_, registry_);
-    access_ = std::make_unique<Access>(*environments_, registry_);
-    server_side_ = std::make_unique<ServerSide>(Settings{.heartbeat = heartbeat}, *access_,
-                                                *environments_, registry_);
-    server_ = *http::Server::start({"test", "127.0.0.1:0", 2, {}}, server_side_->routes(), clock_,
-                                   registry_);
-  }
-  void append(const std::vector<std::string>& records) {
-    if (appender_ == nullptr) appender_ = *log_->open_appender("config", {.partitions = 1});
-    log::Batch batch;
-    for (const std::string& each : records) batch.add({each});
-    ASSERT_TRUE(appender_->append_and_wait(0, std::move(batch)));
-  }
-  std::string get(const std::string& target,
-                  const std::string& fields = "Authorization: sdk-7\r\n") {
-    Client client(server_->address());
-    client.send("GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields +
-                "\r\n");
-    return client.read_all();
-  }
-  static std::string body_of(const std::string& answer) {
-    const std::string body = answer.substr(answer.find("\r\n\r\n") + 4);
-    return body.substr(0, body.rfind("(closed)"));
-  }
-  static std::string field_of(const std::string& answer, const std::string& name) {
-    const std::size_t at = answer.find("\r\n" + name + ": ");
-    if (at == std::string::npos) return "";
-    const std::size_t begin = at + name.size() + 4;
-    return answer.substr(begin, answer.find("\r\n", begin) - begin);
-  }
-  std::unique_ptr<Client> open_stream(const std::string& key = "sdk-7") {
-    auto client = std::make_unique<Client>(server_->address());
-    client->send("GET /all HTTP/1.1\r\nHost: x\r\nAuthorization: " + key + "\r\n\r\n");
-    return client;
-  }
-
-  std::string folder_;
-  SystemClock clock_;
-  const Clock* environment_clock_ = &clock_;
-  telemetry::Registry registry_;
-  std::unique_ptr<log::Log> log_;
-  std::unique_ptr<log::Appender> appender_;
-  std::unique_ptr<Environments> environments_;
-  std::unique_ptr<Access> access_;
-  std::unique_ptr<ServerSide> server_side_;
-  std::unique_ptr<http::Server> server_;
-};
 
 TEST_F(ServerSideTest, APollGivesTheFlagSetAndThenNotModified) {
   append({change(environment_item(1)), change(flag(2, "a", 1))});
@@ -257,7 +175,7 @@ TEST_F(ServerSideTest, AStreamEndsWhenItsKeyExpiresAndThoseOfOtherKeysGoOn) {
   append({change(item), change(flag(2, "a", 1))});
   start();
   const auto old = open_stream();
-  const auto other = open_stream("sdk-new");
+  const auto other = open_stream("/all", "sdk-new");
   old->read_until("}}\n\n\r\n");
   other->read_until("}}\n\n\r\n");
   append({change(flag(3, "a", 2))});
@@ -277,24 +195,98 @@ TEST_F(ServerSideTest, AStreamEndsWhenItsKeyExpiresAndThoseOfOtherKeysGoOn) {
 
 TEST_F(ServerSideTest, AnIdleStreamHasAHeartbeat) {
   append({change(environment_item(1))});
-  start(std::chrono::milliseconds(60'000), std::chrono::milliseconds(10));
+  start(std::chrono::milliseconds(60'000), {.heartbeat = std::chrono::milliseconds(10)});
   const auto client = open_stream();
   client->read_until("}}\n\n\r\n");
   EXPECT_EQ(client->read_until("2\r\n:\n\r\n", 2), "2\r\n:\n\r\n2\r\n:\n\r\n");
 }
 
-TEST_F(ServerSideTest, TheNewerProtocolIsToldToFallBack) {
-  start(std::chrono::milliseconds(20));
-  for (const char* target : {"/sdk/poll?basis=x", "/sdk/stream", "/sdk/poll/eval/e30?auth=x",
-                             "/sdk/stream/eval", "/sdk/poll/eval", "/sdk/stream/eval/e30"}) {
-    const std::string answer = get(target, "Origin: http://a\r\n");
-    EXPECT_TRUE(answer.starts_with("HTTP/1.1 404 ")) << answer;
-    EXPECT_EQ(field_of(answer, "X-LD-FD-Fallback"), "true");
-    EXPECT_EQ(field_of(answer, "Access-Control-Allow-Origin"), "http://a");
+TEST_F(ServerSideTest, AnOldStreamEndsSoThatItsClientMayGoElsewhere) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start(std::chrono::milliseconds(60'000), {.heartbeat = std::chrono::milliseconds(60'000),
+                                            .max_stream_age = std::chrono::milliseconds(10)});
+  for (const char* target : {"/all", "/flags"}) {
+    const std::string all = open_stream(target)->read_all();
+    EXPECT_NE(all.find("event: put\n"), std::string::npos) << all;
+    EXPECT_TRUE(all.ends_with("\n\n\r\n0\r\n\r\n(closed)")) << all;
   }
-  Client client(server_->address());
-  client.send("OPTIONS /sdk/poll/eval HTTP/1.0\r\n\r\n");
-  EXPECT_TRUE(client.read_all().starts_with("HTTP/1.1 204 "));
+}
+
+TEST(Lifetime, IsAFifthMoreOrLessAndNotTheSameForAll) {
+  FakeClock clock(1'000'000'000);
+  const auto most = std::chrono::milliseconds(1'000'000);
+  std::int64_t least = most.count();
+  std::int64_t greatest = 0;
+  for (int i = 0; i < 1'000; ++i) {
+    const Lifetime lifetime(clock, std::chrono::milliseconds(10'000));
+    const std::int64_t left = lifetime.left(most).count();
+    least = std::min(least, left);
+    greatest = std::max(greatest, left);
+  }
+  EXPECT_GE(least, 8'000);
+  EXPECT_LT(least, 8'500);
+  EXPECT_GT(greatest, 11'500);
+  EXPECT_LE(greatest, 12'001);
+  const Lifetime aged(clock, std::chrono::milliseconds(10));
+  const Lifetime endless(clock, std::chrono::milliseconds(0));
+  clock.advance(kMicrosPerDay);
+  EXPECT_TRUE(aged.is_over());
+  EXPECT_EQ(aged.left(most).count(), 1);
+  EXPECT_FALSE(endless.is_over());
+  EXPECT_EQ(endless.left(most), most);
+}
+
+TEST_F(ServerSideTest, AStreamOfFlagsAloneHasBareMapsAndPaths) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  const auto client = open_stream("/flags");
+  const std::string head = client->read_until("}}\n\n\r\n");
+  EXPECT_NE(head.find("event: put\ndata: {\"a\":{\"key\":\"a\",\"version\":1}}\n\n"),
+            std::string::npos);
+  EXPECT_EQ(field_of(head, "X-LD-EnvID"), "client-7");
+  proto::Item segment = flag(3, "s", 1);
+  segment.set_kind(proto::Item::SEGMENT);
+  append({change(segment), change(flag(4, "a", 2)), change(deleted(flag(5, "a", 3)))});
+  const std::string rest = client->read_until("\n\n\r\n", 2);
+  EXPECT_NE(
+      rest.find("event: patch\ndata: {\"path\":\"/a\",\"data\":{\"key\":\"a\",\"version\":2}}"),
+      std::string::npos);
+  EXPECT_NE(rest.find("event: delete\ndata: {\"path\":\"/a\",\"version\":3}"), std::string::npos);
+  EXPECT_EQ(rest.find("/s"), std::string::npos) << rest;
+}
+
+TEST_F(ServerSideTest, ThePhpSdkIsToldHowLongItMayKeepAnItem) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  EXPECT_EQ(field_of(get("/sdk/flags/a"), "Expires"), "");
+  start(std::chrono::milliseconds(60'000), {.php_cache_ttl = std::chrono::seconds(30)});
+  for (const char* target : {"/sdk/flags/a", "/sdk/flags"}) {
+    const std::string answer = get(target);
+    EXPECT_EQ(field_of(answer, "Expires").size(),
+              std::string("Sun, 06 Nov 1994 08:49:37 GMT").size());
+    EXPECT_EQ(field_of(answer, "Vary"), "Authorization");
+    EXPECT_EQ(field_of(answer, "X-LD-EnvID"), "client-7");
+    const std::string again =
+        get(target, "Authorization: sdk-7\r\nIf-None-Match: " + field_of(answer, "ETag") + "\r\n");
+    EXPECT_TRUE(again.starts_with("HTTP/1.1 304 "));
+    EXPECT_NE(field_of(again, "Expires"), "");
+  }
+  EXPECT_EQ(field_of(get("/sdk/flags/no"), "X-LD-EnvID"), "client-7");
+  EXPECT_EQ(field_of(get("/sdk/latest-all"), "Expires"), "");
+}
+
+TEST_F(ServerSideTest, AFilterIsIgnored) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start();
+  for (const char* query : {"filter=x", "filter=", "filter", "filter=a%20%26b&filter=%C3%A4",
+                            "filter=%00", "filter=..%2F..", "&&=&filter=1&x"}) {
+    const std::string text = std::string("?") + query;
+    EXPECT_EQ(body_of(get("/sdk/latest-all" + text)), kTwoFlags) << query;
+    EXPECT_EQ(body_of(get("/sdk/flags/a" + text)), R"({"key":"a","version":1})") << query;
+    EXPECT_TRUE(get("/sdk/poll" + text).starts_with("HTTP/1.1 200 ")) << query;
+    for (const char* stream : {"/all", "/flags", "/sdk/stream"})
+      EXPECT_TRUE(open_stream(stream + text)->read_until("event: ").starts_with("HTTP/1.1 200 "));
+  }
 }
 
 }  // namespace

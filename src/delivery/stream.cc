@@ -1,14 +1,10 @@
 #include "delivery/stream.h"
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <algorithm>
 
-#include "io/signal.h"
+#include "base/id.h"
 
 namespace flagstream::delivery {
-
-// The check does not see the use in co_await expressions.
-// NOLINTNEXTLINE(misc-unused-using-decls)
-using boost::asio::experimental::awaitable_operators::operator||;
 
 void name_environment(const environment::FlagSet& flags, http::Response& response) {
   if (!flags.client_side_id.empty()) response.headers.add("X-LD-EnvID", flags.client_side_id);
@@ -23,27 +19,18 @@ http::Response stream_response(const environment::FlagSet& flags) {
   return response;
 }
 
-io::Task<bool> StreamContents::idle(http::StreamWriter& writer) {
-  co_return (co_await writer.write(kHeartbeat)).has_value();
+Lifetime::Lifetime(const Clock& clock, std::chrono::milliseconds max_age) : clock_(clock) {
+  if (max_age.count() <= 0) return;
+  constexpr std::int64_t kSteps = 4'096;
+  const auto step = static_cast<std::int64_t>(Id128::random().low % (kSteps + 1));
+  const std::int64_t age = max_age.count() * kMicrosPerMilli;
+  end_ = clock.monotonic() + age / 5 * 4 + age / 5 * 2 * step / kSteps;
 }
 
-io::Task<void> follow(environment::Environments& environments, Followed what,
-                      StreamContents& contents, http::StreamWriter& writer) {
-  io::Signal changed(co_await io::net::this_coro::executor);
-  const auto subscription = environments.subscribe(what.environment, [&] {
-    contents.note_change();
-    changed.notify();
-  });
-  bool goes_on = co_await contents.begin(writer);
-  while (goes_on) {
-    const auto ended = co_await (changed.wait(what.heartbeat) || writer.until_closed());
-    if (ended.index() == 1) break;
-    if (environments.find(what.kind, what.credential) != what.environment) break;
-    if (std::get<0>(ended))
-      goes_on = co_await contents.catch_up(writer);
-    else
-      goes_on = co_await contents.idle(writer);
-  }
+std::chrono::milliseconds Lifetime::left(std::chrono::milliseconds most) const {
+  if (!end_) return most;
+  const std::int64_t micros = std::max<std::int64_t>(*end_ - clock_.monotonic(), 0);
+  return std::min(most, std::chrono::milliseconds(micros / kMicrosPerMilli + 1));
 }
 
 }  // namespace flagstream::delivery

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string_view>
 
+#include "base/clock.h"
 #include "environment/environments.h"
 #include "http/message.h"
 #include "http/server.h"
+#include "io/signal.h"
 #include "io/task.h"
 #include "telemetry/metrics.h"
 
@@ -32,32 +35,76 @@ class OpenStream {
   telemetry::Gauge& streams_;
 };
 
-// What one stream says.  Each message-sending function returns false once the stream is over.
-class StreamContents {
+// When a stream ends so that its client spreads over the gateways anew: at `max_age`, up to a fifth
+// earlier or later, so that clients that came together do not come back together.
+class Lifetime {
  public:
-  virtual ~StreamContents() = default;
+  // 0: never.
+  Lifetime(const Clock& clock, std::chrono::milliseconds max_age);
 
-  // The first message.  What changes from here on is told by catch_up().
-  virtual io::Task<bool> begin(http::StreamWriter& writer) = 0;
-  // The environment has changed, once or more often.
-  virtual io::Task<bool> catch_up(http::StreamWriter& writer) = 0;
-  // Nothing has changed for the time of a heartbeat.
-  virtual io::Task<bool> idle(http::StreamWriter& writer);
-  // The environment has changed; catch_up() will follow.  Called on the follower's thread.
-  virtual void note_change() {}
+  bool is_over() const { return end_ && clock_.monotonic() >= *end_; }
+  // Until the end, or `most` if that is sooner.
+  std::chrono::milliseconds left(std::chrono::milliseconds most) const;
+
+ private:
+  const Clock& clock_;
+  std::optional<std::int64_t> end_;  // monotonic
 };
 
-// Whose changes a stream follows, and with what.  Views are of what outlives the stream.
+// What all streams of one gateway need.
+struct Streaming {
+  std::chrono::milliseconds heartbeat{};
+  std::chrono::milliseconds max_age{};  // about; 0: as long as the client stays
+  environment::Environments& environments;
+  const Clock& clock;
+  telemetry::Counter& aged_out;
+};
+
+// Whose changes a stream follows, and by what right.
 struct Followed {
   EnvironmentId environment{};
-  environment::CredentialKind kind = environment::CredentialKind::SdkKey;
-  std::string_view credential;
-  std::chrono::milliseconds heartbeat{};
+  environment::Credential credential;
 };
 
-// Runs a stream until the client is gone, or the credential opens the environment no longer, or
-// `contents` ends it.
-io::Task<void> follow(environment::Environments& environments, Followed what,
-                      StreamContents& contents, http::StreamWriter& writer);
+// What one stream says: catch_up(writer) sends what the client lacks, and is called at the
+// beginning and after changes; false: the stream is over.  The rest may be left as it is here.
+struct StreamFeed {
+  // Look again with the next heartbeat, though nothing has changed.
+  bool wants_look() const { return false; }
+  // Before an end by age.
+  io::Task<void> say_goodbye(http::StreamWriter&) { co_return; }
+  // The environment has changed; catch_up() will follow.  Called on the follower's thread.
+  void note_change() {}
+};
+
+// Feeds one stream until its client has gone, `feed` says that it is over, its credential opens its
+// environment no longer, or it is too old.  `what` and `feed` outlive the stream.
+template <class Feed>
+io::Task<void> feed_stream(Streaming streaming, const Followed& what, Feed& feed,
+                           http::StreamWriter& writer) {
+  io::Signal changed(co_await io::net::this_coro::executor);
+  const auto subscription = streaming.environments.subscribe(what.environment, [&] {
+    feed.note_change();
+    changed.notify();
+  });
+  const Lifetime lifetime(streaming.clock, streaming.max_age);
+  bool is_closed = false;
+  writer.notify_closed([&changed, &is_closed] {
+    is_closed = true;
+    changed.notify();
+  });
+  bool has_more = co_await feed.catch_up(writer);
+  while (has_more) {
+    const bool is_changed = co_await changed.wait(lifetime.left(streaming.heartbeat));
+    if (is_closed || streaming.environments.find(what.credential) != what.environment) break;
+    if (lifetime.is_over()) {
+      streaming.aged_out.add();
+      co_await feed.say_goodbye(writer);
+      break;
+    }
+    if (!is_changed && !(co_await writer.write(kHeartbeat)).has_value()) break;
+    if (is_changed || feed.wants_look()) has_more = co_await feed.catch_up(writer);
+  }
+}
 
 }  // namespace flagstream::delivery

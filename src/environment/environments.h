@@ -40,6 +40,8 @@ struct Credential {
 struct FlagSetItem {
   std::int64_t version = 0;
   std::shared_ptr<const std::string> json;  // compact; null: deleted
+  // Of the change that made it so; that of the copy where it came in one.
+  std::uint64_t revision = 0;
 };
 
 // Checks the hashes that one SDK key made.
@@ -64,6 +66,19 @@ struct FlagSet {
   // {"flags":{...},"segments":{...}}: one buffer that all connections share.
   std::shared_ptr<const std::string> all_json;
   std::string fingerprint;  // of all_json, 32 hex digits; the same in every gateway
+  // Digests of the contents at the last revisions, the last at `revision`; the same in every
+  // gateway.  Who has the contents of a revision in here gets to this flag set by the items,
+  // tombstones included, of a higher revision.
+  std::vector<std::uint64_t> digests;
+  std::uint64_t newest_item = 0;  // the highest revision of an item
+
+  std::uint64_t digest() const { return digests.empty() ? 0 : digests.back(); }
+  // Whether its contents at that revision are known to have had that digest.
+  bool had(std::uint64_t at_revision, std::uint64_t digest) const {
+    const std::uint64_t back = revision - at_revision;
+    return at_revision <= revision && back < digests.size() &&
+           digests[digests.size() - 1 - back] == digest;
+  }
 };
 
 // What a stream has sent.

@@ -1,6 +1,7 @@
 #include "environment/environments.h"
 
 #include <condition_variable>
+#include <deque>
 #include <filesystem>
 #include <thread>
 
@@ -75,6 +76,49 @@ TEST(ConfigFold, ItsStateAsACopyFoldsToTheSameState) {
   for (const auto& record : *records) ASSERT_TRUE(again.take(record));
   EXPECT_EQ(*again.as_copy(), *records);
   EXPECT_EQ(revision_in(again), 3u);
+}
+
+TEST(ConfigFold, TheDigestIsOfTheContentsHoweverTheyCame) {
+  ConfigFold changes;
+  (void)changes.take(change(environment_item(1)));
+  EXPECT_EQ(changes.environments().at(7).digest, 0u) << "nothing that an SDK gets";
+  (void)changes.take(change(flag(2, "a", 1)));
+  (void)changes.take(change(flag(3, "b", 1)));
+  (void)changes.take(change(deleted(flag(4, "b", 2))));
+  const EnvironmentState& state = changes.environments().at(7);
+  EXPECT_EQ(state.digest, digest_of(flag(2, "a", 1)));
+  ASSERT_EQ(state.digests.size(), 4u);
+  EXPECT_EQ(state.digests[1], state.digests[3]) << "\"b\" came and went";
+  EXPECT_NE(state.digests[2], state.digests[3]);
+  proto::Item segment = flag(2, "a", 1);
+  segment.set_kind(proto::Item::SEGMENT);
+  EXPECT_NE(digest_of(segment), digest_of(flag(2, "a", 1)));
+
+  ConfigFold saved;
+  for (const auto& record : *changes.as_copy()) (void)saved.take(record);
+  EXPECT_EQ(saved.environments().at(7).digests, state.digests);
+  ConfigFold copied;
+  for (const auto& record :
+       copy(9, 4, {environment_item(1), flag(1, "a", 1), deleted(flag(1, "b", 2))}, true))
+    (void)copied.take(record);
+  EXPECT_EQ(copied.environments().at(7).digests, std::deque<std::uint64_t>{state.digest})
+      << "of a copy only its own revision is known";
+  proto::Item gone = environment_item(5);
+  gone.set_version(2);
+  (void)changes.take(change(deleted(gone)));
+  EXPECT_EQ(state.digests, std::deque<std::uint64_t>{0}) << "nor what was before a deletion";
+}
+
+TEST(ConfigFold, DigestsAreKeptForSomeRevisionsAndSavedForFewer) {
+  ConfigFold fold;
+  (void)fold.take(change(environment_item(1)));
+  for (std::uint64_t revision = 2; revision < 400; ++revision)
+    (void)fold.take(change(flag(revision, "a", static_cast<std::int64_t>(revision))));
+  EXPECT_EQ(fold.environments().at(7).digests.size(), EnvironmentState::kDigestsKept);
+  ConfigFold again;
+  for (const auto& record : *fold.as_copy()) (void)again.take(record);
+  EXPECT_EQ(again.environments().at(7).digests.size(), EnvironmentState::kDigestsSaved);
+  EXPECT_EQ(again.environments().at(7).digest, fold.environments().at(7).digest);
 }
 
 TEST(ConfigFold, WhatWaitsBehindAGapIsBoundedInBytes) {

@@ -1,10 +1,23 @@
 #include "environment/fold.h"
 
 #include <algorithm>
+#include <ranges>
 
+#include "base/hash.h"
 #include "environment/config_record.h"
 
 namespace flagstream::environment {
+
+std::uint64_t digest_of(const proto::Item& item) {
+  const bool is_flag = item.kind() == proto::Item::FLAG;
+  if (item.deleted() || (!is_flag && item.kind() != proto::Item::SEGMENT)) return 0;
+  std::string text = is_flag ? "f" : "s";
+  text.reserve(2 + item.key().size() + item.document().size());
+  text += item.key();
+  text += '\n';
+  text += item.document();
+  return xxh3_128(text).low;
+}
 
 Result<Folded> ConfigFold::take(std::string_view record) {
   Folded out;
@@ -70,6 +83,7 @@ void ConfigFold::take_change(proto::Item item, Folded& out) {
   if (item.revision() != state.revision + 1) return keep_waiting(state, std::move(item));
   for (;;) {
     apply(state, item);
+    note_digest(state);
     out.changes.push_back(std::move(item));
     const auto next = state.waiting.find(state.revision + 1);
     if (next == state.waiting.end()) return;
@@ -83,13 +97,24 @@ void ConfigFold::apply(EnvironmentState& to, const proto::Item& item) {
   to.revision = item.revision();
   proto::Item& kept = to.items[{item.kind(), item.key()}];
   // Versions never decrease, whatever the order of revisions says.
-  if (item.version() >= kept.version()) kept = item;
+  if (item.version() >= kept.version()) {
+    to.digest -= digest_of(kept);
+    kept = item;
+    to.digest += digest_of(kept);
+  }
   if (item.kind() != proto::Item::ENVIRONMENT) return;
   to.is_deleted = item.deleted();
   if (!to.is_deleted) return;
   std::erase_if(to.items, [](const auto& each) {
     return each.first.first != proto::Item::ENVIRONMENT;  // what is in it goes with it
   });
+  to.digest = 0;
+  to.digests.clear();
+}
+
+void ConfigFold::note_digest(EnvironmentState& to) {
+  to.digests.push_back(to.digest);
+  if (to.digests.size() > EnvironmentState::kDigestsKept) to.digests.pop_front();
 }
 
 void ConfigFold::finish_copy(std::uint64_t copy_id, Folded& out) {
@@ -115,6 +140,11 @@ void ConfigFold::finish_copy(std::uint64_t copy_id, Folded& out) {
     state = std::move(found->second);
     state.revision = each.revision();
     state.revision_seen = seen;
+    // A saved state goes on where it was; of another copy only its own revision is known.
+    if (!each.digests().empty() && *each.digests().rbegin() == state.digest)
+      state.digests.assign(each.digests().begin(), each.digests().end());
+    else
+      state.digests.assign(1, state.digest);
     out.replaced.insert(each.environment_id());
     for (auto& [revision, item] : waiting) {
       waiting_bytes_ -= item.ByteSizeLong();
@@ -153,6 +183,10 @@ Result<std::vector<std::string>> ConfigFold::as_copy() const {
     auto* revision = begin.mutable_copy_begin()->add_revisions();
     revision->set_environment_id(id);
     revision->set_revision(state.revision);
+    const std::size_t kept = std::min(state.digests.size(), EnvironmentState::kDigestsSaved);
+    for (const std::uint64_t digest : std::ranges::subrange(
+             state.digests.end() - static_cast<std::ptrdiff_t>(kept), state.digests.end()))
+      revision->add_digests(digest);
   }
   FS_TRY(add(begin));
   for (const auto& [id, state] : environments_) {

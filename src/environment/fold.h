@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -22,8 +23,23 @@ namespace flagstream::environment {
 
 using ItemName = std::pair<proto::Item::Kind, std::string>;
 
+// What one flag or segment adds to the digest of its environment's contents: the low half of
+// XXH3-128 of kind, key and document.  0 for whatever SDKs do not get: the environment's own item,
+// tombstones.
+std::uint64_t digest_of(const proto::Item& item);
+
 struct EnvironmentState {
+  static constexpr std::size_t kDigestsKept = 256;
+  static constexpr std::size_t kDigestsSaved = 64;
+
   std::uint64_t revision = 0;
+  // Of the contents: the sum of digest_of() over `items`.  The same in every gateway, however it
+  // came to this revision.
+  std::uint64_t digest = 0;
+  // What it was at the last revisions, the last at `revision`.  Never across a copy or a deletion
+  // of the environment: from any revision in here on, every change of an item is known by the
+  // item's revision.
+  std::deque<std::uint64_t> digests;
   std::uint64_t revision_seen =
       0;  // the highest of any record: above `revision`, something is missing
   bool is_deleted = false;
@@ -74,7 +90,8 @@ class ConfigFold {
   void take_copy_item(proto::Item item);
   void take_change(proto::Item item, Folded& out);
   void keep_waiting(EnvironmentState& state, proto::Item item);
-  void apply(EnvironmentState& to, const proto::Item& item);
+  static void apply(EnvironmentState& to, const proto::Item& item);
+  static void note_digest(EnvironmentState& to);
   void finish_copy(std::uint64_t copy_id, Folded& out);
 
   std::map<std::uint64_t, EnvironmentState> environments_;

@@ -33,7 +33,7 @@ void append_items(std::string& out, std::string_view name, const Items& items) {
 
 // The same text of the set before is used on.
 FlagSetItem item_of(const proto::Item& item, const Items* before) {
-  FlagSetItem made{.version = item.version(), .json = nullptr};
+  FlagSetItem made{.version = item.version(), .json = nullptr, .revision = item.revision()};
   if (item.deleted()) return made;
   if (before != nullptr) {
     const auto found = before->find(item.key());
@@ -65,6 +65,7 @@ std::shared_ptr<const FlagSet> flag_set_of(EnvironmentId id, std::uint64_t gener
   set->environment = id;
   set->generation = generation;
   set->revision = state.revision;
+  set->digests.assign(state.digests.begin(), state.digests.end());
   for (const auto& [name, item] : state.items) {
     if (name.first == proto::Item::ENVIRONMENT && !item.deleted()) {
       const auto environment = decode_environment(item.document());
@@ -74,6 +75,7 @@ std::shared_ptr<const FlagSet> flag_set_of(EnvironmentId id, std::uint64_t gener
     const bool is_flag = name.first == proto::Item::FLAG;
     const Items* known = before == nullptr ? nullptr : is_flag ? &before->flags : &before->segments;
     (is_flag ? set->flags : set->segments)[name.second] = item_of(item, known);
+    set->newest_item = std::max(set->newest_item, item.revision());
   }
   std::string all = "{";
   append_items(all, "flags", set->flags);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "delivery/server_side.h"
 #include "http/server.h"
 #include "io/file_system.h"
 #include "log/log.h"
@@ -24,6 +25,7 @@ struct Settings {
       2'000};                  // how long a request waits for the newest one
   std::string control_socket;  // where /api/ and /ui/ are forwarded to
   std::string gateway_id;
+  delivery::Settings delivery;
   log::TopicOptions payloads;
 };
 

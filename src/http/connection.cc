@@ -122,24 +122,13 @@ Response refusal_response(const Refusal& refusal) {
   return response;
 }
 
-// RFC 9110, 5.6.7. Kept for the second it names.
-std::string_view date_text(MicrosUtc now) {
+// Kept for the second it names.
+std::string_view date_of_answer(MicrosUtc now) {
   thread_local std::int64_t second = -1;
   thread_local std::string text;
   if (now / kMicrosPerSecond == second) return text;
-  constexpr std::array kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  constexpr std::array kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   second = now / kMicrosPerSecond;
-  const std::int64_t days = second / 86'400;
-  const std::int64_t rest = second % 86'400;
-  const std::chrono::sys_days day{std::chrono::days(days)};
-  const std::chrono::year_month_day date(day);
-  text = fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT",
-                     kDays[std::chrono::weekday(day).c_encoding()], unsigned(date.day()),
-                     kMonths[unsigned(date.month()) - 1], int(date.year()), rest / 3600,
-                     rest / 60 % 60, rest % 60);
-  return text;
+  return text = date_text(now);
 }
 
 bool is_servers_own(std::string_view name) {
@@ -220,6 +209,7 @@ void Connection::end() {
   is_ended_ = true;
   boost::system::error_code ignored;
   socket_.cancel(ignored);
+  if (on_closed_) on_closed_();
 }
 
 void Connection::abort() {
@@ -234,7 +224,7 @@ bool Connection::grow_buffer(std::size_t bytes) {
 }
 
 void Connection::release_buffer(std::size_t bytes_kept) {
-  buffer_ = std::string(bytes_kept, '\0');
+  std::string(bytes_kept, '\0').swap(buffer_);  // an assignment would keep the old one's room
   buffer_budget_.give_back();
 }
 
@@ -308,6 +298,7 @@ io::Task<> Connection::run() {
     served_without_waiting_ = 0;
     co_await net::post(socket_.get_executor(), net::use_awaitable_t<io::Executor>());
   }
+  if (streamed_) co_await answer_stream();
   boost::system::error_code ignored;
   socket_.shutdown(Socket::shutdown_both, ignored);
   socket_.close(ignored);
@@ -337,12 +328,11 @@ io::Task<bool> Connection::serve_one() {
   enter(Phase::Handler, {});
   read_deadline_ = kNever;
   Response response = co_await call(*match.route, head.request);
-  if (response.stream) {
-    // What a stream keeps for hours must be small.
-    std::string method = std::move(head.request.method);
-    head.request = Request();
-    head.request.method = std::move(method);
-    head.raw_path = std::string();
+  if (response.stream && head.request.method != "HEAD") {
+    // What a stream keeps for hours must be small: it goes on without this frame.
+    is_chunking_ = head.minor_version >= 1;
+    streamed_ = std::make_unique<Response>(std::move(response));
+    co_return false;
   }
   if (is_failing_) {
     head.keeps_alive = false;
@@ -411,7 +401,7 @@ io::Task<bool> Connection::read_body(RequestHead& head, const Route& route, Byte
   }
   if (!refusal) co_return true;
   if (is_expired_) refusal = Refusal{408, "the body took too long"};
-  head.request.body = std::string();
+  std::string().swap(head.request.body);
   budget.give_back();
   if (refusal->status != 0) co_await refuse(*refusal, &route, &head.request);
   co_return false;
@@ -494,7 +484,7 @@ void Connection::count(int status) {
 void Connection::begin_answer(std::string& out, const Response& response) {
   out.reserve(512);
   fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status,
-                 reason_of(response.status), date_text(shared_.clock.now()));
+                 reason_of(response.status), date_of_answer(shared_.clock.now()));
   for (const Header& header : response.headers.all()) {
     // A line break from a handler's data must not begin a field of its own.
     if (is_servers_own(header.name) ||
@@ -509,10 +499,6 @@ void Connection::begin_answer(std::string& out, const Response& response) {
 }
 
 io::Task<bool> Connection::answer(const RequestHead& head, Response& response) {
-  if (response.stream && head.request.method != "HEAD") {
-    co_await answer_stream(head, response);
-    co_return false;
-  }
   const bool keeps_alive = head.keeps_alive && !shared_.is_draining;
   const std::string_view body =
       response.shared_body ? std::string_view(*response.shared_body) : response.body;
@@ -533,10 +519,9 @@ io::Task<bool> Connection::answer(const RequestHead& head, Response& response) {
   co_return is_sent&& keeps_alive;
 }
 
-io::Task<> Connection::answer_stream(const RequestHead& head, Response& response) {
-  is_chunking_ = head.minor_version >= 1;
+io::Task<> Connection::answer_stream() {
   std::string out;
-  begin_answer(out, response);
+  begin_answer(out, *streamed_);
   if (is_chunking_) out += "Transfer-Encoding: chunked\r\n";
   out += "Connection: close\r\n\r\n";
   enter(Phase::Stream, {});
@@ -546,12 +531,15 @@ io::Task<> Connection::answer_stream(const RequestHead& head, Response& response
   release_buffer(0);
   filled_ = 0;
   const bool is_open = co_await write_text(out);
-  count(response.status);
+  std::string().swap(out);
+  count(streamed_->status);
+  auto stream = std::move(streamed_->stream);
+  streamed_.reset();
   if (!is_open) co_return;
   shared_.probe.streams.add(1);
   bool has_failed = false;
   try {
-    if (!shared_.is_draining) co_await response.stream(*this);
+    if (!shared_.is_draining) co_await stream(*this);
   } catch (const std::exception& failure) {
     has_failed = true;
     if (!is_ended_) {
@@ -559,6 +547,7 @@ io::Task<> Connection::answer_stream(const RequestHead& head, Response& response
       telemetry::error("a stream's handler failed", {{"what", failure.what()}});
     }
   }
+  on_closed_ = nullptr;
   shared_.probe.streams.add(-1);
   // Without its last chunk the client sees that an answer is incomplete.
   if (is_chunking_ && !has_failed && !is_expired_) co_await write_text("0\r\n\r\n");
@@ -585,6 +574,32 @@ io::Task<void> Connection::until_closed() {
     if (cancellation.cancelled() != net::cancellation_type::none) co_return;  // only the wait ends
     stream_bytes_in_ += got;
     if (failed || stream_bytes_in_ > kStreamBytesInMax) is_ended_ = true;
+  }
+}
+
+void Connection::notify_closed(std::function<void()> notify) {
+  on_closed_ = std::move(notify);
+  if (is_over()) return on_closed_();
+  watch_client();
+}
+
+void Connection::watch_client() {
+  thread_local std::array<char, 4096> ignored;
+  while (on_closed_) {
+    const ssize_t got =
+        ::recv(socket_.native_handle(), ignored.data(), ignored.size(), MSG_DONTWAIT);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) {
+      socket_.async_wait(Socket::wait_read, [this](boost::system::error_code stopped) {
+        // Stopped by end(), which has told, or with the connection, which may be gone.
+        if (!stopped) watch_client();
+      });
+      return;
+    }
+    stream_bytes_in_ += got > 0 ? static_cast<std::size_t>(got) : 0;
+    if (got > 0 && stream_bytes_in_ <= kStreamBytesInMax) continue;
+    is_ended_ = true;
+    return on_closed_();
   }
 }
 

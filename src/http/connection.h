@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,6 +94,7 @@ class Connection final : public StreamWriter {
 
   io::Task<Result<void>> write(std::string_view bytes) override;
   io::Task<void> until_closed() override;
+  void notify_closed(std::function<void()> notify) override;
 
  private:
   enum class Phase { Idle, Head, Body, Handler, Stream, Linger };
@@ -117,7 +120,8 @@ class Connection final : public StreamWriter {
                                                 ByteBudget& budget);
   io::Task<Response> call(const Route& route, Request& request);
   io::Task<bool> answer(const RequestHead& head, Response& response);
-  io::Task<> answer_stream(const RequestHead& head, Response& response);
+  // Writes `streamed_`.
+  io::Task<> answer_stream();
   // Answers with an error and closes so that a client that still sends can read it.
   io::Task<> refuse(Refusal refusal, const Route* route = nullptr,
                     const Request* request = nullptr);
@@ -125,6 +129,8 @@ class Connection final : public StreamWriter {
   void begin_answer(std::string& out, const Response& response);
   void count(int status);
   void drop_front(std::size_t bytes);
+  // Drops what the client sends into its stream, and tells when it has closed.
+  void watch_client();
 
   ServerShared& shared_;
   Socket socket_;
@@ -139,7 +145,9 @@ class Connection final : public StreamWriter {
   std::int64_t write_deadline_ = kNever;
   std::int64_t request_start_ = 0;
   unsigned served_without_waiting_ = 0;
-  std::size_t stream_bytes_in_ = 0;  // what the client of a stream has sent, to no purpose
+  std::unique_ptr<Response> streamed_;  // the answer that ends this connection, from its head on
+  std::function<void()> on_closed_;     // while a stream's handler runs and wants to know
+  std::size_t stream_bytes_in_ = 0;     // what the client of a stream has sent, to no purpose
   bool is_expired_ = false;
   bool is_ended_ = false;
   bool is_failing_ = false;  // the handler threw: close after the answer

@@ -1,5 +1,8 @@
 #include "http/message.h"
 
+#include <array>
+#include <chrono>
+
 #include <fmt/format.h>
 
 #include "http/request_parser.h"
@@ -39,6 +42,20 @@ Shape shape_of(ErrorKind kind) {
 }
 
 }  // namespace
+
+std::string date_text(MicrosUtc at) {
+  constexpr std::array kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  constexpr std::array kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const std::int64_t second = at / kMicrosPerSecond;
+  const std::int64_t rest = second % 86'400;
+  const std::chrono::sys_days day{std::chrono::days(second / 86'400)};
+  const std::chrono::year_month_day date(day);
+  return fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT",
+                     kDays[std::chrono::weekday(day).c_encoding()], unsigned(date.day()),
+                     kMonths[unsigned(date.month()) - 1], int(date.year()), rest / 3600,
+                     rest / 60 % 60, rest % 60);
+}
 
 std::optional<std::string_view> Headers::find(std::string_view name) const {
   for (const Header& header : all_) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "io/task.h"
 
@@ -59,6 +60,10 @@ class StreamWriter {
   virtual io::Task<Result<void>> write(std::string_view bytes) = 0;
   // Suspends until the client closes or the server drains.  At most one at a time.
   virtual io::Task<void> until_closed() = 0;
+  // The same for a coroutine that has more to wait for, without a second one beside it: calls
+  // `notify` on the stream's shard, at least once, when the client has closed or the server drains,
+  // and never after the handler's coroutine has ended.  Instead of until_closed().
+  virtual void notify_closed(std::function<void()> notify) = 0;
 };
 
 struct Response {
@@ -72,6 +77,9 @@ struct Response {
 };
 
 using Handler = std::function<io::Task<Response>(Request&)>;
+
+// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7).
+std::string date_text(MicrosUtc at);
 
 // The one error shape: {"code":"not_found","message":"..."} with the status of the kind
 // (InvalidArgument 400, Unauthenticated 401, PermissionDenied 403, NotFound 404, Conflict 409,

@@ -1,16 +1,22 @@
 // One process with the official Node SDK.  Events go out and commands come in as JSON lines:
 //   out  {"event":"error","message":...}  {"event":"ready"}  {"event":"update","key":...}  {"event":"evaluation","value":...,"variationIndex":...,"reason":...}
 //   in   {"flag":...,"context":...}; the end of the input ends the process
+// FLAGSTREAM_MODE: streaming, polling, or fdv2 (the newer protocol, "data system").
 import { createInterface } from 'node:readline';
 import * as ld from '@launchdarkly/node-server-sdk';
 
 const url = process.env.FLAGSTREAM_URL;
 const say = (event, more = {}) => console.log(JSON.stringify({ event, ...more }));
+const modes = {
+  streaming: { stream: true },
+  polling: { stream: false },
+  fdv2: { dataSystem: {} },
+};
 const client = ld.init(process.env.FLAGSTREAM_SDK_KEY, {
   baseUri: url,
   streamUri: url,
   eventsUri: url,
-  stream: process.env.FLAGSTREAM_MODE === 'streaming',
+  ...modes[process.env.FLAGSTREAM_MODE],
   pollInterval: 30,
   flushInterval: 1,
   logger: ld.basicLogger({ level: 'error' }),
