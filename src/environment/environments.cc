@@ -472,7 +472,13 @@ std::optional<EnvironmentId> Environments::find(CredentialKind kind,
     const auto found = ids.find(std::string(credential));
     return found == ids.end() ? std::nullopt : std::optional(found->second);
   }
-  const auto found = view->lookups->keys.find(sha256(credential));
+  return find_by_sha256(kind, sha256(credential));
+}
+
+std::optional<EnvironmentId> Environments::find_by_sha256(CredentialKind kind,
+                                                          const std::string& digest) const {
+  const auto view = follower_->view();
+  const auto found = view->lookups->keys.find(digest);
   if (found == view->lookups->keys.end() || found->second.kind != kind) return std::nullopt;
   if (found->second.expires != 0 && follower_->now() >= found->second.expires) return std::nullopt;
   return found->second.environment;

@@ -88,6 +88,8 @@ class Environments {
   // The environment that the credential opens now.  nullopt: not known (read up to the end before
   // believing it).
   std::optional<EnvironmentId> find(CredentialKind kind, std::string_view credential) const;
+  // The same of an SDK key or a mobile key, by its digest (32 bytes).
+  std::optional<EnvironmentId> find_by_sha256(CredentialKind kind, const std::string& digest) const;
   // Null: no such environment.
   std::shared_ptr<const FlagSet> flag_set(EnvironmentId id) const;
 
