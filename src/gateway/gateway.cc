@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "delivery/ofrep.h"
 #include "delivery/server_side.h"
 #include "environment/environments.h"
 #include "gateway/authenticate.h"
@@ -65,6 +66,7 @@ class Gateway::Parts {
                     collaborators(*payloads_, *environments_, clock, registry)),
         access_(*environments_, registry),
         server_side_({}, access_, *environments_, registry),
+        ofrep_({}, access_, evaluators_, *environments_, clock, registry),
         to_control_({.socket_path = settings.control_socket, .role = "control"}, registry),
         settings_(std::move(settings)) {}
 
@@ -91,6 +93,7 @@ class Gateway::Parts {
  private:
   std::vector<http::Route> routes() {
     std::vector<http::Route> all = server_side_.routes();
+    for (http::Route& route : ofrep_.routes()) all.push_back(std::move(route));
     for (ingest::Endpoint& endpoint : events_api_.endpoints()) {
       http::Route route{.method = std::move(endpoint.method),
                         .pattern = std::move(endpoint.path),
@@ -124,7 +127,9 @@ class Gateway::Parts {
   std::unique_ptr<environment::Environments> environments_;
   ingest::EventsApi events_api_;
   delivery::Access access_;
+  delivery::Evaluators evaluators_;
   delivery::ServerSide server_side_;
+  delivery::Ofrep ofrep_;
   http::Forwarder to_control_;
   Settings settings_;
   std::unique_ptr<http::Server> server_;
