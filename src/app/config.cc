@@ -108,6 +108,10 @@ Result<void> assign_switch(bool& to, std::string_view text) {
   return {};
 }
 
+Result<void> assign_status_page(Config& config, std::string_view text) {
+  return assign_switch(config.status_page, text);
+}
+
 Result<void> assign_dedupe(Config& config, std::string_view text) {
   return assign_switch(config.dedupe, text);
 }
@@ -195,6 +199,9 @@ const std::vector<Key>& keys() {
       {"server.connections_max", Kind::Count, "0", "0 to 1000000",
        "Open connections at most; 0 is what the descriptor limit allows.",
        assign_count<&Config::connections_max, 0, 1'000'000>},
+      {"server.status_page", Kind::Switch, "false", "true, false",
+       "Whether anybody may read /status: names and client-side ids of all environments.",
+       assign_status_page},
       {"log.partitions", Kind::Count, "16", "1 to 1024",
        "Partitions of the event topics; fixed when the data folder is made.",
        assign_count<&Config::partitions, 1, 1024>},

@@ -158,6 +158,7 @@ struct Ofrep::State {
     const auto opened =
         co_await access.opened_by(credential ? find_any(std::string(*credential)) : Access::Find());
     if (!opened) co_return error_answer(opened.error(), key);
+    count_poll(settings.sdks, opened->flags->environment, opened->kind, request);
     const auto context = read_ofrep_request(request.body);
     if (!context) co_return error_answer(400, key, context.error());
     const auto evaluator = evaluators.get(opened->flags);
@@ -232,7 +233,9 @@ struct Ofrep::State {
     response.headers.add("X-Accel-Buffering", "no");
     const std::string_view last = request.headers.find("Last-Event-ID").value_or("");
     response.stream = [this, find, id = opened->flags->environment,
-                       seen = std::string(last.substr(0, kTagBytesMax))](
+                       seen = std::string(last.substr(0, kTagBytesMax)),
+                       connected = count_stream(settings.sdks, opened->flags->environment,
+                                                opened->kind, request)](
                           http::StreamWriter& writer) { return follow(find, id, seen, writer); };
     co_return response;
   }

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "delivery/access.h"
+#include "delivery/connected_sdks.h"
 #include "delivery/evaluators.h"
 #include "environment/environments.h"
 #include "http/server.h"
@@ -17,6 +18,7 @@ namespace flagstream::delivery {
 
 struct OfrepSettings {
   std::chrono::milliseconds heartbeat{30'000};
+  ConnectedSdks* sdks = nullptr;  // where instances are counted; must outlive it
 };
 
 // Thread-safe: handlers run on any shard.  Must outlive the server that has its routes; everything

@@ -73,6 +73,7 @@ struct ServerSide::State {
   io::Task<http::Response> poll(http::Request& request) {
     const auto flags = co_await flags_for(request);
     if (!flags) co_return http::error_response(flags.error());
+    count_poll(settings.sdks, (*flags)->environment, CredentialKind::SdkKey, request);
     const bool is_gzip = http::accepts_gzip(request.headers);
     // A strong tag names the very bytes, so each coding has its own.
     http::Response response =
@@ -120,6 +121,7 @@ struct ServerSide::State {
   }
   http::Response answer_document(const http::Request& request, const FlagSet& flags,
                                  const Bytes& document) {
+    count_poll(settings.sdks, flags.environment, CredentialKind::SdkKey, request);
     http::Response response = answer_poll(request, flags, xxh3_128(*document).to_hex());
     if (response.status != 304) response.shared_body = document;
     return response;
@@ -134,9 +136,10 @@ struct ServerSide::State {
     response.headers.add("X-Accel-Buffering", "no");
     name_environment(**flags, response);
     response.stream = [this, text = std::string(*http::authorization_key(request.headers)),
-                       id = (*flags)->environment](http::StreamWriter& writer) {
-      return follow(text, id, writer);
-    };
+                       id = (*flags)->environment,
+                       connected = count_stream(settings.sdks, (*flags)->environment,
+                                                CredentialKind::SdkKey, request)](
+                          http::StreamWriter& writer) { return follow(text, id, writer); };
     co_return response;
   }
 

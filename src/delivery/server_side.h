@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "delivery/access.h"
+#include "delivery/connected_sdks.h"
 #include "environment/environments.h"
 #include "http/server.h"
 #include "telemetry/metrics.h"
@@ -15,6 +16,7 @@ namespace flagstream::delivery {
 
 struct Settings {
   std::chrono::milliseconds heartbeat{30'000};
+  ConnectedSdks* sdks = nullptr;  // where instances are counted; must outlive it
 };
 
 // Thread-safe: handlers run on any shard.  Must outlive the server that has its routes.

@@ -484,6 +484,12 @@ std::optional<EnvironmentId> Environments::find_by_sha256(CredentialKind kind,
   return found->second.environment;
 }
 
+std::vector<std::shared_ptr<const FlagSet>> Environments::flag_sets() const {
+  std::vector<std::shared_ptr<const FlagSet>> all;
+  for (const auto& [id, set] : follower_->view()->flag_sets) all.push_back(set);
+  return all;
+}
+
 std::shared_ptr<const FlagSet> Environments::flag_set(EnvironmentId id) const {
   const auto view = follower_->view();
   const auto found = view->flag_sets.find(id);

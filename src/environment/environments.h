@@ -40,6 +40,10 @@ struct FlagSet {
   std::uint64_t generation = 0;
   std::uint64_t revision = 0;
   std::string client_side_id;
+  std::string project_key;
+  std::string environment_key;
+  std::string environment_name;
+  bool has_mobile_key = false;
   std::map<std::string, FlagSetItem, std::less<>> flags;
   std::map<std::string, FlagSetItem, std::less<>> segments;
   // {"flags":{...},"segments":{...}}: one buffer that all connections share.
@@ -90,6 +94,8 @@ class Environments {
   std::optional<EnvironmentId> find(CredentialKind kind, std::string_view credential) const;
   // The same of an SDK key or a mobile key, by its digest (32 bytes).
   std::optional<EnvironmentId> find_by_sha256(CredentialKind kind, const std::string& digest) const;
+  // All environments that are there now.
+  std::vector<std::shared_ptr<const FlagSet>> flag_sets() const;
   // Null: no such environment.
   std::shared_ptr<const FlagSet> flag_set(EnvironmentId id) const;
 

@@ -47,6 +47,16 @@ FlagSetItem item_of(const proto::Item& item, const Items* before) {
   return made;
 }
 
+void describe(FlagSet& set, const proto::Environment& environment) {
+  set.client_side_id = environment.client_side_id();
+  set.project_key = environment.project_key();
+  set.environment_key = environment.key();
+  set.environment_name = environment.name();
+  set.has_mobile_key = std::ranges::any_of(environment.credentials(), [](const auto& each) {
+    return each.kind() == proto::Credential::MOBILE_KEY;
+  });
+}
+
 std::shared_ptr<const FlagSet> flag_set_of(EnvironmentId id, std::uint64_t generation,
                                            const EnvironmentState& state, const FlagSet* before) {
   auto set = std::make_shared<FlagSet>();
@@ -56,7 +66,7 @@ std::shared_ptr<const FlagSet> flag_set_of(EnvironmentId id, std::uint64_t gener
   for (const auto& [name, item] : state.items) {
     if (name.first == proto::Item::ENVIRONMENT && !item.deleted()) {
       const auto environment = decode_environment(item.document());
-      if (environment) set->client_side_id = environment->client_side_id();
+      if (environment) describe(*set, *environment);
     }
     if (!is_flag_or_segment(name.first)) continue;
     const bool is_flag = name.first == proto::Item::FLAG;

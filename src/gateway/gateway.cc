@@ -1,5 +1,6 @@
 #include "gateway/gateway.h"
 
+#include <charconv>
 #include <thread>
 
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 #include "delivery/server_side.h"
 #include "environment/environments.h"
 #include "gateway/authenticate.h"
+#include "gateway/status_page.h"
 #include "http/cross_origin.h"
 #include "http/forward.h"
 #include "http/inflate.h"
@@ -65,8 +67,10 @@ class Gateway::Parts {
                      .limits = {}},
                     collaborators(*payloads_, *environments_, clock, registry)),
         access_(*environments_, registry),
-        server_side_({}, access_, *environments_, registry),
-        ofrep_({}, access_, evaluators_, *environments_, clock, registry),
+        connected_sdks_(clock, registry),
+        status_page_(*environments_, clock, settings.version),
+        server_side_({.sdks = &connected_sdks_}, access_, *environments_, registry),
+        ofrep_({.sdks = &connected_sdks_}, access_, evaluators_, *environments_, clock, registry),
         to_control_({.socket_path = settings.control_socket, .role = "control"}, registry),
         settings_(std::move(settings)) {}
 
@@ -87,10 +91,33 @@ class Gateway::Parts {
                        static_cast<double>(environments_->age()) / kMicrosPerSecond);
   }
 
+  std::vector<http::Route> operator_routes() {
+    return {
+        status_route("/status/environments"),
+        fixed("/sdks/{environment}", [this](http::Request& request) -> io::Task<http::Response> {
+          const std::string& text = request.captures.at(0);
+          const char* const end = text.data() + text.size();
+          std::uint64_t number = 0;
+          const auto [stop, error] = std::from_chars(text.data(), end, number);
+          if (error != std::errc() || stop != end)
+            co_return http::error_response(
+                Error(ErrorKind::InvalidArgument, "name the environment by its number"));
+          co_return http::json_response(200, connected_sdks_.list(EnvironmentId{number}));
+        })};
+  }
+
   // Requests end before what they use does.
   void stop(std::chrono::milliseconds patience) { server_->stop(patience); }
 
  private:
+  http::Route status_route(std::string pattern) {
+    return fixed(std::move(pattern), [this](http::Request&) -> io::Task<http::Response> {
+      http::Response response = http::json_response(200, status_page_.json());
+      response.headers.add("Cache-Control", "no-store");
+      co_return response;
+    });
+  }
+
   std::vector<http::Route> routes() {
     std::vector<http::Route> all = server_side_.routes();
     for (http::Route& route : ofrep_.routes()) all.push_back(std::move(route));
@@ -114,6 +141,7 @@ class Gateway::Parts {
       response.headers.add("Location", "/ui/");
       co_return response;
     }));
+    if (settings_.status_page) all.push_back(status_route("/status"));
     all.push_back(fixed("/livez", [](http::Request&) -> io::Task<http::Response> {
       co_return http::json_response(200, R"({"live":true})");
     }));
@@ -128,6 +156,8 @@ class Gateway::Parts {
   ingest::EventsApi events_api_;
   delivery::Access access_;
   delivery::Evaluators evaluators_;
+  delivery::ConnectedSdks connected_sdks_;
+  StatusPage status_page_;
   delivery::ServerSide server_side_;
   delivery::Ofrep ofrep_;
   http::Forwarder to_control_;
@@ -155,6 +185,7 @@ Result<std::unique_ptr<Gateway>> Gateway::start(Settings settings, log::Log& log
 const std::string& Gateway::address() const { return parts_->address(); }
 bool Gateway::is_ready() const { return parts_->is_ready(); }
 std::string Gateway::status() const { return parts_->status(); }
+std::vector<http::Route> Gateway::operator_routes() { return parts_->operator_routes(); }
 void Gateway::stop(std::chrono::milliseconds patience) { parts_->stop(patience); }
 
 }  // namespace flagstream::gateway
