@@ -6,6 +6,7 @@ import { CreateFlag } from './create_flag';
 import { FlagTable } from './flags';
 import { HealthPanel } from './health';
 import { type Evaluations, type Health, listen, type Sdks } from './live';
+import { ConnectedSdks } from './sdks';
 
 // The choice lives in the address, so that a link shows the same view.
 function chosen(name: string): string | null {
@@ -168,6 +169,7 @@ function EnvironmentView({ project, environment, explain }: ViewProps) {
       </section>
       <HealthPanel health={health} live={live} />
       <Connect environment={environment} sdks={sdks} />
+      <ConnectedSdks project={project} environment={environment.key} />
     </main>
   );
 }
