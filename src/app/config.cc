@@ -108,6 +108,10 @@ Result<void> assign_switch(bool& to, std::string_view text) {
   return {};
 }
 
+Result<void> assign_status_page(Config& config, std::string_view text) {
+  return assign_switch(config.status_page, text);
+}
+
 Result<void> assign_dedupe(Config& config, std::string_view text) {
   return assign_switch(config.dedupe, text);
 }
@@ -199,6 +203,9 @@ const std::vector<Key>& keys() {
       {"server.connections_max", Kind::Count, "0", "0 to 1000000",
        "Open connections at most; 0 is what the descriptor limit allows.",
        assign_count<&Config::connections_max, 0, 1'000'000>},
+      {"server.status_page", Kind::Switch, "false", "true, false",
+       "Whether anybody may read /status: names and client-side ids of all environments.",
+       assign_status_page},
       {"delivery.heartbeat", Kind::Duration, "30s", "1s to 4m",
        "How long a stream to an SDK is silent before a comment is sent; SDKs reconnect after 5m "
        "of silence, proxies often after 1m.",

@@ -23,6 +23,7 @@ struct Config {
   std::string admin_listen = "127.0.0.1:8081";
   std::uint64_t shards = 0;
   std::uint64_t connections_max = 0;
+  bool status_page = false;
 
   std::uint64_t partitions = 16;
   std::uint64_t segment_bytes = 64ull << 20;

@@ -66,6 +66,7 @@ control::Settings control_settings(Surroundings& around, const ServeOptions& opt
   settings.results_path = around.folder.results();
   settings.web_folder = web_folder(around.config, around.files);
   settings.admin_token_path = around.folder.run() + "/admin-token";
+  settings.gateway_socket = around.folder.run() + "/gateway-status.sock";
   settings.demo = options.demo;
   settings.sql = [folder = around.folder.lake()](const std::string& sql) {
     lake::SqlSettings settings;

@@ -60,6 +60,8 @@ Result<gateway::Settings> gateway_settings(Surroundings& around) {
   settings.payloads = around.event_topics();
   settings.payloads.ticks = true;
   settings.payloads.leave_reserve = true;
+  settings.status_page = config.status_page;
+  settings.version = FLAGSTREAM_VERSION;
   return settings;
 }
 
@@ -67,9 +69,11 @@ Result<gateway::Settings> gateway_settings(Surroundings& around) {
 class AdminListener {
  public:
   static Result<std::unique_ptr<AdminListener>> start(Surroundings& around,
-                                                      const RoleStatus& status) {
+                                                      const RoleStatus& status,
+                                                      std::vector<http::Route> more) {
     auto admin = std::make_unique<AdminListener>();
     std::vector<http::Route> routes = status_routes("", status, around.registry);
+    for (http::Route& route : more) routes.push_back(std::move(route));
     for (const char* role : {"control", "processor", "lake"}) {
       admin->others_.push_back(std::make_unique<http::Forwarder>(
           http::ForwardSettings{.socket_path = around.folder.run() + "/" + role + "-status.sock",
@@ -110,14 +114,19 @@ int run_gateway(const ServeOptions& options) {
                                          around.clock, around.registry);
   if (!gateway) return report(gateway.error());
   gateway::Gateway& running = **gateway;
-  auto admin = AdminListener::start(around, {.is_ready = [&running] { return running.is_ready(); },
-                                             .status = [&running] { return running.status(); }});
+  const RoleStatus status{.is_ready = [&running] { return running.is_ready(); },
+                          .status = [&running] { return running.status(); }};
+  auto admin = AdminListener::start(around, status, running.operator_routes());
   if (!admin) return report(admin.error());
+  // Control asks here.
+  auto socket = around.serve_status("gateway", status, running.operator_routes());
+  if (!socket) return report(socket.error());
   tell_supervisor_ready(fmt::format(R"({{"url":"http://{}","adminUrl":"http://{}"}})",
                                     running.address(), (*admin)->address()));
   around.signals.wait();
   running.stop(kPatience);
   (*admin)->stop();
+  (*socket)->stop(kPatience);
   return 0;
 }
 

@@ -62,12 +62,14 @@ log::TopicOptions Surroundings::event_topics() const {
 }
 
 Result<std::unique_ptr<http::Server>> Surroundings::serve_status(const std::string& name,
-                                                                 const RoleStatus& status) {
+                                                                 const RoleStatus& status,
+                                                                 std::vector<http::Route> more) {
+  for (http::Route& route : status_routes("", status, registry)) more.push_back(std::move(route));
   return http::Server::start({.name = "status",
                               .listen = "unix:" + folder.run() + "/" + name + "-status.sock",
                               .shards = 1,
                               .limits = {}},
-                             status_routes("", status, registry), clock, registry);
+                             std::move(more), clock, registry);
 }
 
 int report(const Error& error) {

@@ -39,9 +39,10 @@ struct Surroundings {
   Surroundings(const ServeOptions& options, std::string_view role);
 
   log::TopicOptions event_topics() const;
-  // The role's own status, on data/run/NAME-status.sock.
+  // The role's own status, and `more`, on data/run/NAME-status.sock.
   Result<std::unique_ptr<http::Server>> serve_status(const std::string& name,
-                                                     const RoleStatus& status);
+                                                     const RoleStatus& status,
+                                                     std::vector<http::Route> more = {});
 
   const Config& config;
   DataFolder folder;

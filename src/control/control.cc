@@ -16,6 +16,7 @@
 #include "control/secret_file.h"
 #include "control/static_files.h"
 #include "control/worker.h"
+#include "http/forward.h"
 #include "telemetry/tell.h"
 
 namespace flagstream::control {
@@ -94,6 +95,7 @@ class Control::Parts {
         catalog_worker_(1, kCallsMax),
         insight_worker_(1, kCallsMax),
         sql_worker_(kQueryThreads, kQueriesMax),
+        to_gateway_({.socket_path = settings_.gateway_socket, .role = "gateway-status"}, registry),
         live_(insight_, insight_worker_, clock, registry),
         routes_({.catalog = catalog_,
                  .api = api_,
@@ -104,6 +106,7 @@ class Control::Parts {
                  .insight_worker = insight_worker_,
                  .sql_worker = sql_worker_,
                  .sql = settings_.sql,
+                 .gateway = to_gateway_.handler(),
                  .clock = clock,
                  .probe = probe_}) {}
   ~Parts() { stop(std::chrono::milliseconds(0)); }
@@ -170,6 +173,7 @@ class Control::Parts {
   Worker catalog_worker_;
   Worker insight_worker_;
   Worker sql_worker_;
+  http::Forwarder to_gateway_;
   Live live_;
   Routes routes_;
   std::string announcement_;

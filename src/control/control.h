@@ -26,7 +26,8 @@ struct Settings {
   std::string web_folder;    // the built page
   std::string
       admin_token_path;  // an access token for programs on this machine is kept here (mode 600)
-  bool demo = false;     // make the demo project
+  std::string gateway_socket = {};  // where the gateway says which SDKs are connected
+  bool demo = false;                // make the demo project
   http::Limits limits = {};
   // How long to wait for a control that is letting go of the topic.
   std::chrono::milliseconds hand_over_patience{5'000};

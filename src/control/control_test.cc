@@ -244,6 +244,8 @@ TEST_F(ApiTest, BadInputIsRefusedInTheOneErrorShape) {
   EXPECT_EQ(
       api("POST", "/api/internal/sql", std::string(70'000, ' ')).json().at("code").as_string(),
       "request_entity_too_large");
+  expect_refused(404, api("GET", "/api/v2/projects/shop/environments/moon/sdks"));
+  expect_refused(503, api("GET", "/api/v2/projects/shop/environments/production/sdks"));
   expect_refused(400, api("GET", "/api/internal/health?project=shop"));
   expect_refused(404, api("GET", "/api/internal/health?project=shop&environment=moon"));
   expect_refused(400, api("GET", "/api/v2/usage/evaluations/shop/production/a?from=5&to=5"));

@@ -109,6 +109,8 @@ std::vector<http::Route> Routes::all() {
   }
   all.push_back(route("GET", "/api/v2/usage/evaluations/{project}/{environment}/{flag}",
                       kNoBodyBytesMax, &Routes::usage));
+  all.push_back(route("GET", "/api/v2/projects/{project}/environments/{environment}/sdks",
+                      kNoBodyBytesMax, &Routes::sdks));
   all.push_back(route("GET", "/api/internal/health", kNoBodyBytesMax, &Routes::health));
   all.push_back(route("GET", "/api/internal/live", kNoBodyBytesMax, &Routes::live));
   all.push_back(route("POST", "/api/internal/sql", kQueryBytesMax, &Routes::sql));
@@ -143,6 +145,16 @@ Routes::Answer Routes::usage(http::Request& request) {
     FS_TRY(std::string shape, parts_.insight.usage(environment, names[2], range));
     return http::json_response(200, std::move(shape));
   });
+}
+
+// Only the gateway knows who is connected to it.
+Routes::Answer Routes::sdks(http::Request& request) {
+  FS_CO_TRY(co_await admit(request, catalog::Role::Reader));
+  FS_CO_TRY(const catalog::Environment environment, co_await parts_.insight_worker.run([&] {
+    return parts_.insight.environment(request.captures[0], request.captures[1]);
+  }));
+  request.target = "/sdks/" + std::to_string(to_number(environment.id));
+  co_return co_await parts_.gateway(request);
 }
 
 Routes::Answer Routes::health(http::Request& request) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -30,10 +31,11 @@ class Routes {
     Worker& insight_worker;
     Worker& sql_worker;
     const std::function<Result<std::string>(std::string)>& sql;
+    http::Handler gateway;  // forwards to the gateway's operators' routes
     const Clock& clock;
     Probe& probe;
   };
-  explicit Routes(Parts parts) : parts_(parts) {}
+  explicit Routes(Parts parts) : parts_(std::move(parts)) {}
 
   // Must not outlive this object.
   std::vector<http::Route> all();
@@ -51,6 +53,7 @@ class Routes {
   io::Task<Result<catalog::Environment>> environment_of(const http::Request& request);
 
   Answer usage(http::Request& request);
+  Answer sdks(http::Request& request);
   Answer health(http::Request& request);
   Answer live(http::Request& request);
   Answer sql(http::Request& request);

@@ -1,5 +1,6 @@
 #include "delivery/access.h"
 
+#include <charconv>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,19 @@ using environment::Credential;
 using environment::CredentialKind;
 
 constexpr std::size_t kClientSlots = 4'096;
+constexpr std::size_t kDigestBytes = 32;
+
+std::optional<std::string> bytes_of_hex(std::string_view hex) {
+  if (hex.size() != 2 * kDigestBytes) return std::nullopt;
+  std::string bytes(kDigestBytes, '\0');
+  for (std::size_t i = 0; i < kDigestBytes; ++i) {
+    const char* const end = hex.data() + 2 * i + 2;
+    unsigned char byte = 0;
+    if (std::from_chars(end - 2, end, byte, 16).ptr != end) return std::nullopt;
+    bytes[i] = static_cast<char>(byte);
+  }
+  return bytes;
+}
 
 std::string_view name_of(CredentialKind kind) {
   switch (kind) {
@@ -111,7 +125,8 @@ io::Task<Result<Flags>> Access::flags_for(CredentialKind kind,
   }
   const auto name = Credential::of(kind, *credential);
   if (!environments_.find(name)) FS_CO_TRY(admit_lookup(name, client_address));
-  co_return co_await look_up(name);
+  FS_CO_TRY(Opened opened, co_await look_up({name}));
+  co_return std::move(opened.flags);
 }
 
 io::Task<Result<Flags>> Access::known_flags_for(CredentialKind kind, std::string_view credential,
@@ -119,7 +134,45 @@ io::Task<Result<Flags>> Access::known_flags_for(CredentialKind kind, std::string
   const auto name = Credential::of(kind, credential);
   if (auto flags = find(name)) co_return flags;
   FS_CO_TRY(admit_lookup(name, client_address));
-  co_return co_await look_up(name);
+  FS_CO_TRY(Opened opened, co_await look_up({name}));
+  co_return std::move(opened.flags);
+}
+
+io::Task<Result<Opened>> Access::opened_by(std::vector<Credential> candidates,
+                                           std::string_view client_address) {
+  if (candidates.empty()) {
+    probe_.rejections(CredentialKind::SdkKey).missing.add();
+    co_return fail(ErrorKind::Unauthenticated, "the credential is missing");
+  }
+  Result<void> admitted;
+  if (!find_first(candidates)) admitted = admit_lookup(candidates.front(), client_address);
+  if (admitted) {
+    auto opened = co_await look_up(std::move(candidates));
+    if (opened || opened.error().kind == ErrorKind::Unavailable) co_return opened;
+  } else if (admitted.error().kind == ErrorKind::Unavailable) {
+    co_return fail(std::move(admitted).error());
+  }
+  co_return fail(ErrorKind::Unauthenticated, "unknown credential");
+}
+
+std::optional<Opened> Access::find_first(const std::vector<Credential>& candidates) const {
+  for (const Credential& each : candidates) {
+    if (auto flags = find(each)) return Opened{.credential = each, .flags = std::move(flags)};
+  }
+  return std::nullopt;
+}
+
+std::vector<Credential> Access::of_any_kind(std::string_view text) {
+  return {Credential::of(CredentialKind::SdkKey, text),
+          Credential::of(CredentialKind::MobileKey, text),
+          Credential::of(CredentialKind::ClientSideId, text)};
+}
+
+std::vector<Credential> Access::of_digest(std::string_view hex) {
+  const auto digest = bytes_of_hex(hex);
+  if (!digest) return {};
+  return {{.kind = CredentialKind::SdkKey, .name = *digest},
+          {.kind = CredentialKind::MobileKey, .name = *digest}};
 }
 
 // A look-up is cheap, but all of them wait in one queue with requests whose credential is known.
@@ -139,22 +192,23 @@ Result<void> Access::admit_lookup(const Credential& credential, std::string_view
   return fail(ErrorKind::Unavailable, "too many unknown credentials: try again");
 }
 
-io::Task<Result<Flags>> Access::look_up(const Credential& credential) {
+io::Task<Result<Opened>> Access::look_up(std::vector<Credential> candidates) {
   const std::uint64_t version = environments_.credentials_version();
   const auto current = co_await io::await_callback<Result<void>>(
       [&](auto done) { environments_.read_to_end(std::move(done)); });
-  if (auto flags = find(credential)) {
+  if (auto opened = find_first(candidates)) {
     if (!current) probe_.stale.add();
-    co_return flags;
+    co_return *std::move(opened);
   }
   if (!current || !environments_.has_configuration()) {
     probe_.unavailable.add();
     co_return fail(ErrorKind::Unavailable, "the configuration is not available yet");
   }
-  const NegativeCache::Unknown unknown{.is_expired = environments_.has_expired(credential)};
-  negative_.add(credential, unknown, version,
+  const Credential& asked = candidates.front();
+  const NegativeCache::Unknown unknown{.is_expired = environments_.has_expired(asked)};
+  negative_.add(asked, unknown, version,
                 environments_.clock().monotonic() + kMicrosPerMilli * limits_.negative_age.count());
-  co_return fail(reject(credential.kind, unknown));
+  co_return fail(reject(asked.kind, unknown));
 }
 
 Error Access::reject(CredentialKind kind, NegativeCache::Unknown unknown) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "delivery/negative_cache.h"
@@ -19,6 +20,11 @@ namespace flagstream::delivery {
 using Flags = std::shared_ptr<const environment::FlagSet>;
 
 inline constexpr std::chrono::milliseconds kRecent{20};
+
+struct Opened {
+  environment::Credential credential;
+  Flags flags;
+};
 
 // Of look-ups that a credential costs which this gateway does not know: each waits until `config`
 // has been read to its end. What is known costs none.
@@ -52,6 +58,15 @@ class Access {
   io::Task<Result<Flags>> known_flags_for(environment::CredentialKind kind,
                                           std::string_view credential,
                                           std::string_view client_address);
+  // The same for a request that does not say of which kind its credential is: the first of these
+  // that opens something, waiting once for all.  Errors: Unauthenticated (none came, or all are
+  // unknown), Unavailable.
+  io::Task<Result<Opened>> opened_by(std::vector<environment::Credential> candidates,
+                                     std::string_view client_address);
+  // What a text may be.
+  static std::vector<environment::Credential> of_any_kind(std::string_view text);
+  // What keys the digest of a key, as 64 hexadecimal digits, may belong to; empty: it is none.
+  static std::vector<environment::Credential> of_digest(std::string_view hex);
   // What it opens by what is known at this moment; null: nothing.
   Flags find(environment::CredentialKind kind, std::string_view credential) const {
     return find(environment::Credential::of(kind, credential));
@@ -84,7 +99,8 @@ class Access {
   // Of a credential that is not known at this moment: an error if it may not be looked up now.
   Result<void> admit_lookup(const environment::Credential& credential,
                             std::string_view client_address);
-  io::Task<Result<Flags>> look_up(const environment::Credential& credential);
+  std::optional<Opened> find_first(const std::vector<environment::Credential>& candidates) const;
+  io::Task<Result<Opened>> look_up(std::vector<environment::Credential> candidates);
   Error reject(environment::CredentialKind kind, NegativeCache::Unknown unknown);
 
   environment::Environments& environments_;

@@ -185,6 +185,7 @@ struct ClientSide::State {
     if (!flags) co_return http::error_response(flags.error());
     const auto admitted = admit(request, source, *flags);
     if (!admitted) co_return http::error_response(admitted.error());
+    count_poll(settings.sdks, (*flags)->environment, source.kind, request);
     http::Response response;
     admitted->client_flags->append_all(response.body, admitted->context, admitted->asked.reasons);
     std::string etag = "\"" + xxh3_128(response.body).to_hex() + "\"";
@@ -227,14 +228,14 @@ struct ClientSide::State {
   io::Task<http::Response> ping_stream(http::Request& request, CredentialKind kind);
 
   template <class Feed>
-  http::Response begin_stream(const FlagSet& flags, Credential credential,
-                              std::unique_ptr<Feed> feed) {
+  http::Response begin_stream(const http::Request& request, const FlagSet& flags,
+                              Credential credential, std::unique_ptr<Feed> feed) {
     probe.stream.add();
+    auto connected = count_stream(settings.sdks, flags.environment, credential.kind, request);
     http::Response response = stream_response(flags);
     response.stream = [this, what = Followed{flags.environment, std::move(credential)},
-                       feed = std::move(feed)](http::StreamWriter& writer) {
-      return run_stream(what, *feed, writer);
-    };
+                       feed = std::move(feed), connected = std::move(connected)](
+                          http::StreamWriter& writer) { return run_stream(what, *feed, writer); };
     return response;
   }
 
@@ -404,14 +405,14 @@ io::Task<http::Response> ClientSide::State::stream(http::Request& request, Sourc
     probe.overloaded.add();
     co_return http::error_response(Error(ErrorKind::Unavailable, "too many streams are open"));
   }
-  co_return begin_stream(**flags, std::move(credential), std::move(feed));
+  co_return begin_stream(request, **flags, std::move(credential), std::move(feed));
 }
 
 io::Task<http::Response> ClientSide::State::ping_stream(http::Request& request,
                                                         CredentialKind kind) {
   const auto flags = co_await flags_for(request, kind);
   if (!flags) co_return http::error_response(flags.error());
-  co_return begin_stream(**flags, Credential::of(kind, *credential_of(request, kind)),
+  co_return begin_stream(request, **flags, Credential::of(kind, *credential_of(request, kind)),
                          std::make_unique<PingStream>(*this));
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "delivery/access.h"
+#include "delivery/connected_sdks.h"
 #include "delivery/evaluators.h"
 #include "environment/environments.h"
 #include "http/server.h"
@@ -19,6 +20,7 @@ namespace flagstream::delivery {
 struct ClientSideSettings {
   std::chrono::milliseconds heartbeat{30'000};
   std::chrono::milliseconds max_stream_age{0};  // about; 0: as long as the client stays
+  ConnectedSdks* sdks = nullptr;                // where instances are counted; must outlive it
   // Streams that wait for their evaluation after a change.  While there are more, the one whose
   // turn it is is told to ask by itself instead, and gets everything once there are fewer.
   std::size_t waiting_streams_max = 20'000;

@@ -287,7 +287,7 @@ TEST_F(ClientSideTest, PagesOfOtherOriginsMayAsk) {
   const std::string answer = ask("GET /sdk/evalx/client-7/contexts/" + context, kOrigin);
   EXPECT_EQ(field_of(answer, "Access-Control-Allow-Origin"), "http://shop.example");
   EXPECT_EQ(field_of(answer, "Access-Control-Expose-Headers"),
-            "Date,ETag,X-LD-EnvID,X-LD-FD-Fallback,X-LD-FD-Fallback-TTL");
+            "Date,ETag,X-LD-EnvID,X-LD-FD-Fallback,X-LD-FD-Fallback-TTL,Retry-After");
   EXPECT_EQ(field_of(answer, "Vary"), "Origin");
   const auto stream = open_stream("GET /eval/client-7/" + context, kOrigin);
   EXPECT_EQ(field_of(stream->read_until("\n\n\r\n"), "Access-Control-Allow-Origin"),

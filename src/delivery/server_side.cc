@@ -70,7 +70,7 @@ struct ServerSide::State {
         environments(e),
         clock(c),
         probe(registry),
-        fdv2(streaming(), access, registry) {}
+        fdv2(streaming(), access, settings.sdks, registry) {}
 
   using Items = decltype(FlagSet::flags);
 
@@ -86,6 +86,7 @@ struct ServerSide::State {
   io::Task<http::Response> poll(http::Request& request) {
     const auto flags = co_await flags_for(request);
     if (!flags) co_return http::error_response(flags.error());
+    count_poll(settings.sdks, (*flags)->environment, CredentialKind::SdkKey, request);
     const bool is_gzip = http::accepts_gzip(request.headers);
     // A strong tag names the very bytes, so each coding has its own.
     http::Response response =
@@ -137,6 +138,7 @@ struct ServerSide::State {
   }
   http::Response answer_document(const http::Request& request, const FlagSet& flags,
                                  const Bytes& document) {
+    count_poll(settings.sdks, flags.environment, CredentialKind::SdkKey, request);
     http::Response response = answer_poll(request, flags, xxh3_128(*document).to_hex());
     response.headers.add("Vary", "Authorization");
     const std::chrono::seconds ttl =
@@ -157,9 +159,10 @@ struct ServerSide::State {
                        what = Followed{(*flags)->environment,
                                        Credential::of(CredentialKind::SdkKey,
                                                       *http::authorization_key(request.headers))},
-                       carries](http::StreamWriter& writer) {
-      return follow(what, carries, writer);
-    };
+                       carries,
+                       connected = count_stream(settings.sdks, (*flags)->environment,
+                                                CredentialKind::SdkKey, request)](
+                          http::StreamWriter& writer) { return follow(what, carries, writer); };
     co_return response;
   }
 

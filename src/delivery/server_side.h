@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "delivery/access.h"
+#include "delivery/connected_sdks.h"
 #include "environment/environments.h"
 #include "http/server.h"
 #include "telemetry/metrics.h"
@@ -19,6 +20,7 @@ struct Settings {
   std::chrono::milliseconds max_stream_age{0};  // about; 0: as long as the client stays
   std::chrono::seconds php_cache_ttl{0};        // 0: the PHP SDK is told nothing of it
   bool has_fdv2 = true;  // false: SDKs that ask for the newer protocol are sent to the older one
+  ConnectedSdks* sdks = nullptr;  // where instances are counted; must outlive it
 };
 
 // Thread-safe: handlers run on any shard.  Must outlive the server that has its routes.

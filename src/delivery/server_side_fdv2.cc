@@ -47,8 +47,9 @@ ServerSideFdv2::Probe::Probe(telemetry::Registry& registry)
             {"flagstream_delivery_fdv2_ahead_total",
              "Clients that had something newer than this gateway, which was behind.", ""}) {}
 
-ServerSideFdv2::ServerSideFdv2(Streaming streaming, Access& access, telemetry::Registry& registry)
-    : streaming_(streaming), access_(access), probe_(registry) {}
+ServerSideFdv2::ServerSideFdv2(Streaming streaming, Access& access, ConnectedSdks* sdks,
+                               telemetry::Registry& registry)
+    : streaming_(streaming), access_(access), sdks_(sdks), probe_(registry) {}
 
 void ServerSideFdv2::count(Intent intent) {
   (intent == Intent::Full      ? probe_.full
@@ -85,6 +86,7 @@ io::Task<http::Response> ServerSideFdv2::poll(http::Request& request) {
   response.headers.add("ETag", etag);
   response.headers.add("Vary", "Authorization, Accept-Encoding");
   name_environment(*planned.flags, response);
+  count_poll(sdks_, planned.flags->environment, CredentialKind::SdkKey, request);
   if (http::matches_if_none_match(request.headers, etag)) {
     probe_.not_modified.add();
     response.status = 304;

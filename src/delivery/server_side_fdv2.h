@@ -5,6 +5,7 @@
 #include <string>
 
 #include "delivery/access.h"
+#include "delivery/connected_sdks.h"
 #include "delivery/fdv2.h"
 #include "delivery/stream.h"
 #include "http/message.h"
@@ -15,7 +16,9 @@ namespace flagstream::delivery {
 // Thread-safe.  What `streaming` names must outlive it.
 class ServerSideFdv2 {
  public:
-  ServerSideFdv2(Streaming streaming, Access& access, telemetry::Registry& registry);
+  // `sdks` may be null.
+  ServerSideFdv2(Streaming streaming, Access& access, ConnectedSdks* sdks,
+                 telemetry::Registry& registry);
 
   io::Task<http::Response> poll(http::Request& request);
   io::Task<http::Response> stream(http::Request& request);
@@ -43,6 +46,7 @@ class ServerSideFdv2 {
 
   Streaming streaming_;
   Access& access_;
+  ConnectedSdks* sdks_;
   Probe probe_;
   fdv2::Transfers transfers_;
 };

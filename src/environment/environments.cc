@@ -534,6 +534,12 @@ bool Environments::has_expired(const Credential& credential) const {
 
 std::uint64_t Environments::credentials_version() const { return follower_->credentials_version(); }
 
+std::vector<std::shared_ptr<const FlagSet>> Environments::flag_sets() const {
+  std::vector<std::shared_ptr<const FlagSet>> all;
+  for (const auto& [id, set] : follower_->view()->flag_sets) all.push_back(set);
+  return all;
+}
+
 std::shared_ptr<const FlagSet> Environments::flag_set(EnvironmentId id) const {
   const auto view = follower_->view();
   const auto found = view->flag_sets.find(id);

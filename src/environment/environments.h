@@ -59,8 +59,12 @@ struct FlagSet {
   std::string client_side_id;
   // Requests by client-side id need a hash of their context, made with one of the SDK keys.
   bool secure_mode = false;
-  std::vector<HashKey> hash_keys;  // one for each SDK key, expired ones included
+  std::vector<HashKey> hash_keys;      // one for each SDK key, expired ones included
   std::chrono::minutes cache_time{0};  // how long the PHP SDK may keep an answer
+  std::string project_key;
+  std::string environment_key;
+  std::string environment_name;
+  bool has_mobile_key = false;
   std::map<std::string, FlagSetItem, std::less<>> flags;
   std::map<std::string, FlagSetItem, std::less<>> segments;
   // {"flags":{...},"segments":{...}}: one buffer that all connections share.
@@ -134,6 +138,8 @@ class Environments {
   // Rises after credentials have come or gone: what find() did not know at one number, it does not
   // know at the same number later.
   std::uint64_t credentials_version() const;
+  // All environments that are there now.
+  std::vector<std::shared_ptr<const FlagSet>> flag_sets() const;
   // Null: no such environment.
   std::shared_ptr<const FlagSet> flag_set(EnvironmentId id) const;
 

@@ -57,6 +57,12 @@ void add_environment(FlagSet& set, const proto::Environment& environment) {
     set.hash_keys.push_back(
         {.hmac_state = is_whole ? each.hmac_state() : std::string(), .expires = each.expires_us()});
   }
+  set.project_key = environment.project_key();
+  set.environment_key = environment.key();
+  set.environment_name = environment.name();
+  set.has_mobile_key = std::ranges::any_of(environment.credentials(), [](const auto& each) {
+    return each.kind() == proto::Credential::MOBILE_KEY;
+  });
 }
 
 std::shared_ptr<const FlagSet> flag_set_of(EnvironmentId id, std::uint64_t generation,

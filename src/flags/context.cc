@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 namespace flagstream::flags {
-namespace {
 
 bool is_valid_kind(std::string_view kind) {
   const auto is_allowed = [](char c) {
@@ -16,6 +15,8 @@ bool is_valid_kind(std::string_view kind) {
   return !kind.empty() && kind != "kind" && kind != "multi" &&
          std::ranges::all_of(kind, is_allowed);
 }
+
+namespace {
 
 std::unexpected<Error> invalid(std::string what) {
   return fail(ErrorKind::InvalidArgument, "invalid context: " + std::move(what));

@@ -14,6 +14,9 @@
 
 namespace flagstream::flags {
 
+// Whether a context of one kind may have this kind.
+bool is_valid_kind(std::string_view kind);
+
 struct Attribute {
   std::string_view name;
   const Node* value;  // may be a Null, which is as if there were no such attribute

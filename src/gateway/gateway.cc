@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 #include <thread>
 
@@ -9,10 +10,12 @@
 #include "delivery/access.h"
 #include "delivery/client_side.h"
 #include "delivery/evaluators.h"
+#include "delivery/ofrep.h"
 #include "delivery/server_side.h"
 #include "environment/environments.h"
 #include "environment/memberships.h"
 #include "gateway/authenticate.h"
+#include "gateway/status_page.h"
 #include "http/cross_origin.h"
 #include "http/forward.h"
 #include "http/inflate.h"
@@ -58,6 +61,11 @@ std::function<void(std::uint64_t)> read_with(environment::Memberships& membershi
   };
 }
 
+delivery::Settings counting(delivery::Settings settings, delivery::ConnectedSdks& sdks) {
+  settings.sdks = &sdks;
+  return settings;
+}
+
 http::Route fixed(std::string pattern, http::Handler handler) {
   return {.method = "GET",
           .pattern = std::move(pattern),
@@ -83,14 +91,22 @@ class Gateway::Parts {
                     collaborators(*payloads_, access_, clock, registry)),
         members_(*memberships_),
         evaluators_(&members_),
-        server_side_(settings.delivery, access_, *environments_, clock, registry),
+        connected_sdks_(clock, registry),
+        status_page_(*environments_, clock, settings.version),
+        server_side_(counting(settings.delivery, connected_sdks_), access_, *environments_, clock,
+                     registry),
         client_side_({.heartbeat = settings.delivery.heartbeat,
-                      .max_stream_age = settings.delivery.max_stream_age},
+                      .max_stream_age = settings.delivery.max_stream_age,
+                      .sdks = &connected_sdks_},
                      {.access = access_,
                       .evaluators = evaluators_,
                       .environments = *environments_,
                       .clock = clock,
                       .registry = registry}),
+        ofrep_({.heartbeat = settings.delivery.heartbeat,
+                .max_stream_age = settings.delivery.max_stream_age,
+                .sdks = &connected_sdks_},
+               access_, evaluators_, *environments_, clock, registry),
         to_control_({.socket_path = settings.control_socket, .role = "control"}, registry),
         settings_(std::move(settings)) {}
 
@@ -111,13 +127,37 @@ class Gateway::Parts {
                        static_cast<double>(environments_->age()) / kMicrosPerSecond);
   }
 
+  std::vector<http::Route> operator_routes() {
+    return {
+        status_route("/status/environments"),
+        fixed("/sdks/{environment}", [this](http::Request& request) -> io::Task<http::Response> {
+          const std::string& text = request.captures.at(0);
+          const char* const end = text.data() + text.size();
+          std::uint64_t number = 0;
+          const auto [stop, error] = std::from_chars(text.data(), end, number);
+          if (error != std::errc() || stop != end)
+            co_return http::error_response(
+                Error(ErrorKind::InvalidArgument, "name the environment by its number"));
+          co_return http::json_response(200, connected_sdks_.list(EnvironmentId{number}));
+        })};
+  }
+
   // Requests end before what they use does.
   void stop(std::chrono::milliseconds patience) { server_->stop(patience); }
 
  private:
+  http::Route status_route(std::string pattern) {
+    return fixed(std::move(pattern), [this](http::Request&) -> io::Task<http::Response> {
+      http::Response response = http::json_response(200, status_page_.json());
+      response.headers.add("Cache-Control", "no-store");
+      co_return response;
+    });
+  }
+
   std::vector<http::Route> routes() {
     std::vector<http::Route> all = server_side_.routes();
     std::ranges::move(client_side_.routes(), std::back_inserter(all));
+    for (http::Route& route : ofrep_.routes()) all.push_back(std::move(route));
     for (ingest::Endpoint& endpoint : events_api_.endpoints()) {
       http::Route route{.method = std::move(endpoint.method),
                         .pattern = std::move(endpoint.path),
@@ -138,6 +178,7 @@ class Gateway::Parts {
       response.headers.add("Location", "/ui/");
       co_return response;
     }));
+    if (settings_.status_page) all.push_back(status_route("/status"));
     all.push_back(fixed("/livez", [](http::Request&) -> io::Task<http::Response> {
       co_return http::json_response(200, R"({"live":true})");
     }));
@@ -154,8 +195,11 @@ class Gateway::Parts {
   ingest::EventsApi events_api_;
   delivery::BigSegmentMembers members_;
   delivery::Evaluators evaluators_;
+  delivery::ConnectedSdks connected_sdks_;
+  StatusPage status_page_;
   delivery::ServerSide server_side_;
   delivery::ClientSide client_side_;
+  delivery::Ofrep ofrep_;
   http::Forwarder to_control_;
   Settings settings_;
   std::unique_ptr<http::Server> server_;
@@ -185,6 +229,7 @@ Result<std::unique_ptr<Gateway>> Gateway::start(Settings settings, log::Log& log
 const std::string& Gateway::address() const { return parts_->address(); }
 bool Gateway::is_ready() const { return parts_->is_ready(); }
 std::string Gateway::status() const { return parts_->status(); }
+std::vector<http::Route> Gateway::operator_routes() { return parts_->operator_routes(); }
 void Gateway::stop(std::chrono::milliseconds patience) { parts_->stop(patience); }
 
 }  // namespace flagstream::gateway

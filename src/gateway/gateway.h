@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -27,6 +28,8 @@ struct Settings {
   std::string gateway_id;
   delivery::Settings delivery;
   log::TopicOptions payloads;
+  bool status_page = false;  // whether strangers may see /status
+  std::string version;       // of the program
 };
 
 class Gateway {
@@ -44,6 +47,9 @@ class Gateway {
   bool is_ready() const;
   // One JSON object.
   std::string status() const;
+  // What only operators and control may see: /status/environments, and the SDKs of an environment
+  // by its number, /sdks/{environment}.  Must not outlive the gateway.
+  std::vector<http::Route> operator_routes();
   void stop(std::chrono::milliseconds patience);
 
  private:

@@ -34,7 +34,7 @@ class GatewayTest : public testing::Test {
     config_.reset();
     std::filesystem::remove_all(folder_);
   }
-  void start(std::chrono::milliseconds deadline) {
+  void start(std::chrono::milliseconds deadline, bool with_status_page = false) {
     Settings settings;
     settings.listen = "127.0.0.1:0";
     settings.state_path = folder_ + "/state";
@@ -42,6 +42,8 @@ class GatewayTest : public testing::Test {
     settings.control_socket = folder_ + "/control.sock";
     settings.gateway_id = "g1";
     settings.payloads.partitions = 2;
+    settings.status_page = with_status_page;
+    settings.version = "1.2.3";
     auto started = Gateway::start(settings, *log_, io::posix_file_system(), clock_, registry_);
     ASSERT_TRUE(started) << started.error().what;
     gateway_ = *std::move(started);
@@ -145,6 +147,56 @@ TEST_F(GatewayTest, BrowsersCanReadWhateverAnEventRouteAnswers) {
     EXPECT_NE(answer.find("\r\nDate: "), std::string::npos);
   }
   EXPECT_TRUE(ask("OPTIONS /events/bulk/nobody", origin).starts_with("HTTP/1.1 204 "));
+}
+
+TEST_F(GatewayTest, TheStatusPageIsThereOnlyIfItIsWanted) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start(std::chrono::milliseconds(60'000));
+  EXPECT_EQ(status_of("GET /status"), 404);
+  gateway_.reset();
+  start(std::chrono::milliseconds(60'000), true);
+  EXPECT_EQ(status_of("GET /sdk/latest-all", kKey), 200);
+  const std::string page = ask("GET /status");
+  EXPECT_NE(
+      page.find(
+          R"({"environments":{"p/production":{"sdkKey":"*****","envId":"client-7","envKey":"production","envName":"","projKey":"p","projName":"p","status":"connected","connectionStatus":{"state":"VALID","stateSince":)"),
+      std::string::npos)
+      << page;
+  EXPECT_NE(page.find(R"(}},"status":"healthy","version":"1.2.3","clientVersion":"1.2.3"})"),
+            std::string::npos)
+      << page;
+  EXPECT_EQ(page.find("sdk-7"), std::string::npos);
+  EXPECT_EQ(page.find("lastError"), std::string::npos);
+  EXPECT_EQ(status_of("GET /sdks/7"), 404) << "not for strangers";
+}
+
+TEST_F(GatewayTest, TheStatusIsDegradedWithoutConfiguration) {
+  start(std::chrono::milliseconds(20), true);
+  const std::string page = ask("GET /status");
+  EXPECT_NE(page.find(R"({"environments":{},"status":"degraded")"), std::string::npos) << page;
+}
+
+TEST_F(GatewayTest, OperatorsAreToldWhichSdksAreConnected) {
+  append({change(environment_item(1)), change(flag(2, "a", 1))});
+  start(std::chrono::milliseconds(60'000));
+  const auto operators = *http::Server::start({"operators", "127.0.0.1:0", 1, {}},
+                                              gateway_->operator_routes(), clock_, registry_);
+  const auto list = [&](const std::string& environment) {
+    Client client(operators->address());
+    client.send("GET /sdks/" + environment + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    return client.read_all();
+  };
+  EXPECT_NE(list("7").find(R"({"items":[],"instances":0,"uncounted":0})"), std::string::npos);
+  EXPECT_TRUE(list("7x").starts_with("HTTP/1.1 400 "));
+  Client stream(gateway_->address());
+  stream.send("GET /all HTTP/1.1\r\nHost: x\r\nUser-Agent: GoClient/7.1\r\n" + std::string(kKey) +
+              "\r\n");
+  stream.read_until("}}\n\n\r\n");
+  ask("GET /sdk/latest-all", "User-Agent: PHPClient/6\r\n" + std::string(kKey));
+  const std::string both = list("7");
+  EXPECT_NE(both.find(R"({"name":"GoClient","version":"7.1")"), std::string::npos) << both;
+  EXPECT_NE(both.find(R"({"name":"PHPClient","version":"6")"), std::string::npos) << both;
+  EXPECT_NE(both.find(R"(],"instances":2,)"), std::string::npos) << both;
 }
 
 TEST_F(GatewayTest, PeopleAreToldWhenControlIsDown) {

@@ -65,6 +65,20 @@ std::optional<bool> takes_coding(const Headers& headers, std::string_view coding
   return takes;
 }
 
+// What follows the word, in any case, at the front; all of `value` where it is not there.
+std::string_view after_word(std::string_view value, std::string_view word) {
+  value = without_blanks(value);
+  const bool has_word = equals_without_case(value.substr(0, word.size()), word) &&
+                        (value.size() == word.size() || value[word.size()] == ' ');
+  return has_word ? without_blanks(value.substr(word.size())) : value;
+}
+
+std::optional<std::string_view> as_key(std::string_view value) {
+  const bool is_key = !value.empty() && value.size() <= kKeyBytesMax &&
+                      std::ranges::all_of(value, [](char c) { return c > ' ' && c <= '~'; });
+  return is_key ? std::optional(value) : std::nullopt;
+}
+
 }  // namespace
 
 bool matches_if_none_match(const Headers& headers, std::string_view etag) {
@@ -81,14 +95,13 @@ bool accepts_gzip(const Headers& headers) {
 }
 
 std::optional<std::string_view> authorization_key(const Headers& headers) {
-  constexpr std::string_view kApiKey = "api_key";
-  std::string_view value = without_blanks(headers.find("Authorization").value_or(""));
-  const bool has_word = value.starts_with(kApiKey) &&
-                        (value.size() == kApiKey.size() || value[kApiKey.size()] == ' ');
-  if (has_word) value = without_blanks(value.substr(kApiKey.size()));
-  const bool is_key = !value.empty() && value.size() <= kKeyBytesMax &&
-                      std::ranges::all_of(value, [](char c) { return c > ' ' && c <= '~'; });
-  return is_key ? std::optional(value) : std::nullopt;
+  return as_key(after_word(headers.find("Authorization").value_or(""), "api_key"));
+}
+
+std::optional<std::string_view> bearer_or_api_key(const Headers& headers) {
+  const std::string_view authorization = headers.find("Authorization").value_or("");
+  if (const auto key = as_key(after_word(authorization, "Bearer"))) return key;
+  return as_key(without_blanks(headers.find("X-API-Key").value_or("")));
 }
 
 }  // namespace flagstream::http

@@ -23,4 +23,8 @@ bool accepts_gzip(const Headers& headers);
 // bytes).
 std::optional<std::string_view> authorization_key(const Headers& headers);
 
+// The key of clients that choose their own headers: in Authorization, raw or after the word Bearer,
+// else in X-API-Key.  nullopt as above.
+std::optional<std::string_view> bearer_or_api_key(const Headers& headers);
+
 }  // namespace flagstream::http

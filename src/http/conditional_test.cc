@@ -59,5 +59,20 @@ TEST(AuthorizationKey, IsTheKeyAloneOrAfterApiKey) {
   EXPECT_EQ(authorization_key(Headers()), std::nullopt);
 }
 
+TEST(BearerOrApiKey, IsInEitherHeader) {
+  const auto key = [](std::string authorization, std::string api_key) {
+    Headers headers = with("authorization", std::move(authorization));
+    headers.add("x-api-key", std::move(api_key));
+    return std::string(bearer_or_api_key(headers).value_or("(none)"));
+  };
+  for (const char* value : {"sdk-1", "Bearer sdk-1", "bearer   sdk-1 "})
+    EXPECT_EQ(key(value, "other"), "sdk-1") << value;
+  for (const char* value : {"", "Bearer", "Basic dXNlcg=="}) {
+    EXPECT_EQ(key(value, " sdk-2 "), "sdk-2") << value;
+    EXPECT_EQ(key(value, "sdk 2"), "(none)") << value;
+  }
+  EXPECT_EQ(bearer_or_api_key(Headers()), std::nullopt);
+}
+
 }  // namespace
 }  // namespace flagstream::http

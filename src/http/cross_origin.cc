@@ -11,9 +11,10 @@ void allow_cross_origin(const Request& request, Response& response) {
       "Access-Control-Allow-Headers",
       "Cache-Control,Content-Type,Content-Length,Content-Encoding,Accept-Encoding,Authorization,"
       "If-None-Match,X-LaunchDarkly-User-Agent,X-LaunchDarkly-Payload-ID,X-LaunchDarkly-Wrapper,"
-      "X-LaunchDarkly-Event-Schema,X-LaunchDarkly-Tags,X-LaunchDarkly-Instance-Id");
+      "X-LaunchDarkly-Event-Schema,X-LaunchDarkly-Tags,X-LaunchDarkly-Instance-Id,"
+      "X-API-Key");
   response.headers.add("Access-Control-Expose-Headers",
-                       "Date,ETag,X-LD-EnvID,X-LD-FD-Fallback,X-LD-FD-Fallback-TTL");
+                       "Date,ETag,X-LD-EnvID,X-LD-FD-Fallback,X-LD-FD-Fallback-TTL,Retry-After");
   response.headers.add("Access-Control-Allow-Credentials", "false");
   response.headers.add("Access-Control-Max-Age", "300");
 }

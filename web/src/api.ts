@@ -88,6 +88,22 @@ export const resetKey = (project: string, environment: string, kind: KeyKind, ex
     'POST',
     `/api/v2/projects/${segment(project)}/environments/${segment(environment)}/${kind}${expiry === null ? '' : `?expiry=${expiry}`}`,
   );
+
+export interface ConnectedSdk {
+  name: string;
+  version: string;
+  wrapper: string;
+  application: { id: string; version: string };
+  credential: 'sdkKey' | 'mobileKey' | 'clientSideId';
+  instances: number;
+  streaming: number;
+  lastSeen: number;
+}
+export const connectedSdks = (project: string, environment: string) =>
+  call<{ items: ConnectedSdk[]; instances: number; uncounted: number }>(
+    'GET',
+    `/api/v2/projects/${segment(project)}/environments/${segment(environment)}/sdks`,
+  );
 export const flags = (project: string, environment: string) =>
   call<{ items: Flag[] }>('GET', `/api/v2/flags/${segment(project)}?env=${segment(environment)}&summary=0&limit=100`);
 export const evaluations = (project: string, environment: string, flag: string, from: number) =>

@@ -6,6 +6,7 @@ import { CreateFlag } from './create_flag';
 import { FlagTable } from './flags';
 import { HealthPanel } from './health';
 import { type Evaluations, type Health, listen, type Sdks } from './live';
+import { ConnectedSdks } from './sdks';
 
 // The choice lives in the address, so that a link shows the same view.
 function chosen(name: string): string | null {
@@ -175,6 +176,7 @@ function EnvironmentView({ project, environment, onEnvironment, explain }: ViewP
       </section>
       <HealthPanel health={health} live={live} />
       <Connect project={project} environment={environment} sdks={sdks} onReset={onEnvironment} explain={explain} />
+      <ConnectedSdks project={project} environment={environment.key} />
     </main>
   );
 }

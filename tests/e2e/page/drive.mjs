@@ -15,6 +15,7 @@ await withPage(async (page, context) => {
   await toggle.waitFor();
   await page.locator('[data-testid=sdk-connected][data-good=true]').waitFor({ timeout: 15000 });
   await page.locator('[data-testid=first-evaluation][data-good=true]').waitFor({ timeout: 15000 });
+  await page.getByTestId('connected-sdks').filter({ hasText: 'NodeJSClient' }).waitFor({ timeout: 15000 });
   say('connected');
 
   await page.getByTestId(`chart-${flag}`).click();
