@@ -20,6 +20,12 @@ using std::chrono::milliseconds;
 using testing_client::Client;
 using namespace testing_tls;
 
+// Closed, in order or by a reset: the kernel resets where the server has not read everything.
+bool is_cut(Client& client) {
+  const std::string heard = client.read_all();
+  return heard == "(closed)" || heard == "(reset or silent)";
+}
+
 // A network that a client's alert or a server's close travels through needs no time that could be
 // foreseen: what is counted is waited for.
 void wait_for(const telemetry::Registry& registry, const std::string& sample) {
@@ -371,7 +377,7 @@ TEST_F(TlsTest, HalfHandshakesAreCutByTheDeadline) {
   Client half(server_->tls_address());
   half.send("\x16\x03\x01\x01\x00\x01");
   EXPECT_EQ(silent.read_all(), "(closed)");
-  EXPECT_EQ(half.read_all(), "(closed)");
+  EXPECT_TRUE(is_cut(half));
   wait_for_handshakes("timeout", 2);
 }
 
@@ -393,7 +399,7 @@ TEST_F(TlsTest, HandshakesOverTheLimitWaitAndASlowOneGivesWay) {
   clock.advance(2 * kMicrosPerSecond);
   connecting.join();
   EXPECT_TRUE(second->is_open()) << second->failure();
-  EXPECT_EQ(slow.read_all(), "(closed)");
+  EXPECT_TRUE(is_cut(slow));
   second.reset();
   server_.reset();
 }
@@ -430,7 +436,7 @@ TEST_F(TlsTest, StopCutsAHandshakeAfterThePatience) {
   half.send("\x16\x03");
   wait_for(registry_, "flagstream_http_connections{server=\"test\"} 1\n");
   server_->stop(milliseconds(20));
-  EXPECT_EQ(half.read_all(), "(closed)");
+  EXPECT_TRUE(is_cut(half));
 }
 
 TEST_F(TlsTest, SessionsAreResumedByTicket) {
