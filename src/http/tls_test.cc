@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "http/forward.h"
 #include "http/server.h"
 #include "http/tls_identity.h"
 #include "http/tls_test_tools.h"
@@ -29,7 +30,15 @@ bool is_cut(Client& client) {
 // A network that a client's alert or a server's close travels through needs no time that could be
 // foreseen: what is counted is waited for.
 void wait_for(const telemetry::Registry& registry, const std::string& sample) {
-  while (registry.scrape().find(sample) == std::string::npos) std::this_thread::yield();
+  const SystemClock clock;
+  const std::int64_t give_up = clock.monotonic() + 30 * kMicrosPerSecond;
+  while (registry.scrape().find(sample) == std::string::npos) {
+    if (clock.monotonic() > give_up) {
+      ADD_FAILURE() << "never comes: " << sample;
+      return;
+    }
+    std::this_thread::yield();
+  }
 }
 
 Route echo(std::string method, std::string pattern, std::size_t body_bytes_max = 64 << 10) {
@@ -577,6 +586,33 @@ TEST_F(TlsTest, WhatCannotBeServedIsRefusedInASentence) {
   EXPECT_EQ(why(), key + " cannot be read: No such file or directory");
   std::filesystem::create_directory(authority_.key_path());
   EXPECT_EQ(why(), key + " is not a file");
+}
+
+TEST_F(TlsTest, WhatIsForwardedSaysThatTheClientUsesTls) {
+  const std::string path = authority_.path("back.sock");
+  const auto back = Server::start({.name = "back", .listen = "unix:" + path, .limits = {}},
+                                  {{"GET", "/a", 0,
+                                    [](Request& request) -> io::Task<Response> {
+                                      std::string said;
+                                      for (const Header& header : request.headers.all()) {
+                                        if (header.name == "X-Forwarded-Proto")
+                                          said += header.value + ";";
+                                      }
+                                      co_return json_response(200, "<" + said + ">");
+                                    }}},
+                                  clock_, registry_);
+  ASSERT_TRUE(back) << back.error().what;
+  Forwarder forwarder({.socket_path = path, .role = "back"}, registry_);
+  start_with({.name = "test", .listen = "127.0.0.1:0", .shards = 1, .limits = {}, .tls = tls()},
+             {{"GET", "/a", 0, forwarder.handler()}});
+  const std::string request =
+      "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close, X-Forwarded-Proto\r\n"
+      "X-Forwarded-Proto: http\r\n\r\n";
+  EXPECT_NE(exchange(request).find("<https;>"), std::string::npos);
+  Client plain(server_->address());
+  plain.send(request);
+  EXPECT_NE(plain.read_all().find("<>"), std::string::npos);
+  server_.reset();
 }
 
 TEST_F(TlsTest, AServerWithoutAnyAddressIsRefused) {
