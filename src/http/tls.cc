@@ -346,6 +346,7 @@ ssize_t TlsSession::send(std::span<const iovec> parts) {
   std::size_t filled = 0;
   for (const iovec& part : parts) {
     const std::size_t taken = std::min(part.iov_len, kRecordBytes - filled);
+    if (taken == 0) continue;  // its address may be null
     std::memcpy(record.data() + filled, part.iov_base, taken);
     filled += taken;
     if (filled == kRecordBytes) break;
