@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "app/config_file.h"
+#include "http/trusted_proxies.h"
 
 namespace flagstream::app {
 namespace {
@@ -100,6 +101,27 @@ Result<void> assign_address(Config& config, std::string_view text) {
   return {};
 }
 
+template <std::string Config::* member>
+Result<void> assign_address_or_none(Config& config, std::string_view text) {
+  if (!text.empty()) return assign_address<member>(config, text);
+  (config.*member).clear();
+  return {};
+}
+
+Result<void> assign_tls_min_version(Config& config, std::string_view text) {
+  if (text != "1.2" && text != "1.3") {
+    return fail(ErrorKind::InvalidArgument, fmt::format("'{}' is neither 1.2 nor 1.3", text));
+  }
+  config.tls_min_version = text;
+  return {};
+}
+
+Result<void> assign_trusted_proxies(Config& config, std::string_view text) {
+  FS_TRY(http::TrustedProxies::parse(text));
+  config.trusted_proxies = text;
+  return {};
+}
+
 Result<void> assign_switch(bool& to, std::string_view text) {
   if (text != "true" && text != "false") {
     return fail(ErrorKind::InvalidArgument, fmt::format("'{}' is neither true nor false", text));
@@ -172,6 +194,21 @@ const Key* find_key(std::string_view name) {
   return at == keys().end() ? nullptr : &*at;
 }
 
+// What a single key cannot be wrong about.
+std::string problems_together(const Config& config) {
+  std::string out;
+  if (config.listen.empty() && config.tls_listen.empty()) {
+    out += "server.listen: is empty, and so is server.tls_listen; one of them must be set\n";
+  }
+  if (!config.tls_listen.empty() && (config.tls_certificate.empty() || config.tls_key.empty())) {
+    out += "server.tls_listen: needs server.tls_certificate and server.tls_key\n";
+  }
+  if (config.tls_listen.empty() && !(config.tls_certificate.empty() && config.tls_key.empty())) {
+    out += "server.tls_certificate: is served nowhere; set server.tls_listen, too\n";
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_bytes(std::string_view text) {
@@ -192,7 +229,24 @@ const std::vector<Key>& keys() {
       {"telemetry.level", Kind::Text, "info", "debug, info, warn, error",
        "The least serious telemetry lines that are written to stderr.", assign_level},
       {"server.listen", Kind::Address, "127.0.0.1:8080", "address:port; port 0 takes a free one",
-       "Where SDKs, people and the REST API connect.", assign_address<&Config::listen>},
+       "Where SDKs, people and the REST API connect without TLS; empty is nowhere.",
+       assign_address_or_none<&Config::listen>},
+      {"server.tls_listen", Kind::Address, "", "address:port; port 0 takes a free one; empty",
+       "Where they connect with TLS; empty is nowhere.",
+       assign_address_or_none<&Config::tls_listen>},
+      {"server.tls_certificate", Kind::Text, "", "a file",
+       "PEM: the server's certificate, then those that lead to its root. Read again when it "
+       "changes.",
+       assign_text<&Config::tls_certificate>},
+      {"server.tls_key", Kind::Text, "", "a file that not every user may read",
+       "PEM: the key of the certificate, without a passphrase.", assign_text<&Config::tls_key>},
+      {"server.tls_min_version", Kind::Text, "1.2", "1.2, 1.3",
+       "The oldest TLS that clients may speak.", assign_tls_min_version},
+      {"server.trusted_proxies", Kind::Text, "",
+       "addresses and networks with commas between them, 64 at most",
+       "Proxies whose X-Forwarded-For and X-Forwarded-Proto say who the client is and whether it "
+       "uses TLS.",
+       assign_trusted_proxies},
       {"server.admin_listen", Kind::Address, "127.0.0.1:8081",
        "address:port; port 0 takes a free one",
        "Where /metrics and debug routes of the gateway are served; keep it private.",
@@ -300,6 +354,7 @@ Result<Effective> load(const Sources& sources) {
     }
   }
   for (const auto& [name, text] : sources.command_line) take(name, text, "command line");
+  if (problems.empty()) problems = problems_together(out.config);
   if (!problems.empty()) {
     problems.pop_back();
     return fail(ErrorKind::InvalidArgument, problems);

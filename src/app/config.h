@@ -21,6 +21,11 @@ struct Config {
 
   std::string listen = "127.0.0.1:8080";
   std::string admin_listen = "127.0.0.1:8081";
+  std::string tls_listen;
+  std::string tls_certificate;
+  std::string tls_key;
+  std::string tls_min_version = "1.2";
+  std::string trusted_proxies;  // as http::TrustedProxies::parse() takes it
   std::uint64_t shards = 0;
   std::uint64_t connections_max = 0;
   bool status_page = false;

@@ -7,6 +7,7 @@
 #include "app/roles.h"
 #include "app/supervisor.h"
 #include "app/surroundings.h"
+#include "app/tls_settings.h"
 #include "base/id.h"
 #include "gateway/gateway.h"
 #include "http/forward.h"
@@ -45,6 +46,8 @@ Result<gateway::Settings> gateway_settings(Surroundings& around) {
   const Config& config = around.config;
   gateway::Settings settings;
   settings.listen = config.listen;
+  settings.tls = tls_settings(config);
+  FS_TRY(settings.trusted_proxies, http::TrustedProxies::parse(config.trusted_proxies));
   settings.shards = config.shards != 0 ? static_cast<std::uint32_t>(config.shards)
                                        : std::max(1u, std::thread::hardware_concurrency());
   settings.limits.connections_max = connections_allowed(config.connections_max);
@@ -104,6 +107,14 @@ class AdminListener {
   std::unique_ptr<http::Server> server_;
 };
 
+std::string announcement(const gateway::Gateway& gateway, const std::string& admin_address) {
+  const std::string secure =
+      gateway.tls_address().empty() ? "" : "https://" + gateway.tls_address();
+  const std::string plain = gateway.address().empty() ? secure : "http://" + gateway.address();
+  return fmt::format(R"({{"url":"{}","tlsUrl":"{}","adminUrl":"http://{}"}})", plain, secure,
+                     admin_address);
+}
+
 }  // namespace
 
 int run_gateway(const ServeOptions& options) {
@@ -121,9 +132,8 @@ int run_gateway(const ServeOptions& options) {
   // Control asks here.
   auto socket = around.serve_status("gateway", status, running.operator_routes());
   if (!socket) return report(socket.error());
-  tell_supervisor_ready(fmt::format(R"({{"url":"http://{}","adminUrl":"http://{}"}})",
-                                    running.address(), (*admin)->address()));
-  around.signals.wait();
+  tell_supervisor_ready(announcement(running, (*admin)->address()));
+  around.signals.wait([&running] { running.reload_certificate(); });
   running.stop(kPatience);
   (*admin)->stop();
   (*socket)->stop(kPatience);

@@ -17,6 +17,7 @@
 #include "app/exit_status.h"
 #include "app/roles.h"
 #include "app/supervisor.h"
+#include "app/tls_settings.h"
 #include "base/clock.h"
 #include "io/file_system.h"
 #include "json/json.h"
@@ -105,7 +106,8 @@ ChildCommand role_command(const ServeOptions& options, std::string name, const s
                       .arguments = std::move(arguments),
                       .program = {},
                       .environment = {},
-                      .is_essential = role == "gateway"};
+                      .is_essential = role == "gateway",
+                      .takes_hangup = !options.effective.config.tls_listen.empty()};
 }
 
 // Collects what the roles say when they serve, prints it once for people and keeps
@@ -142,8 +144,11 @@ class Announcer {
       roles += fmt::format("\"{}\":{}", name, pid);
     }
     const std::string text = fmt::format(
-        "{{\"url\":\"{}\",\"adminUrl\":\"{}\",\"setupPath\":\"{}\",\"roles\":{{{}}}}}\n",
-        said("gateway", "url"), said("gateway", "adminUrl"), said("control", "setupPath"), roles);
+        "{{\"url\":\"{}\",\"tlsUrl\":\"{}\",\"adminUrl\":\"{}\",\"setupPath\":\"{}\",\"roles\":{{{}"
+        "}}}}"
+        "\n",
+        said("gateway", "url"), said("gateway", "tlsUrl"), said("gateway", "adminUrl"),
+        said("control", "setupPath"), roles);
     if (const auto written =
             io::posix_file_system().replace_file(folder_.run() + "/serving.json", text);
         !written) {
@@ -154,6 +159,9 @@ class Announcer {
   void announce() const {
     const std::string url = said("gateway", "url");
     std::cout << fmt::format("\n  Flagstream serves on {}   (data: {})\n\n", url, folder_.path);
+    if (const std::string secure = said("gateway", "tlsUrl"); !secure.empty() && secure != url) {
+      std::cout << fmt::format("  with TLS        {}\n", secure);
+    }
     if (const std::string setup = said("control", "setupPath"); !setup.empty()) {
       std::cout << fmt::format("  page            {}{}\n", url, setup);
     } else {
@@ -218,8 +226,14 @@ int serve(const ServeOptions& options) {
   const auto roles_lock = RolesLock::take(*folder, clock);
   if (!roles_lock) return report(roles_lock.error());
   for (const auto& [address, key] : {std::pair{&config.listen, "server.listen"},
+                                     {&config.tls_listen, "server.tls_listen"},
                                      {&config.admin_listen, "server.admin_listen"}}) {
+    if (address->empty()) continue;
     if (const auto usable = check_address(*address, key); !usable) return report(usable.error());
+  }
+  if (!config.tls_listen.empty()) {
+    const auto certificate = http::TlsCertificate::load(tls_settings(config));
+    if (!certificate) return report(certificate.error());
   }
   Announcer announcer(options, *folder);
   Supervisor* running = nullptr;

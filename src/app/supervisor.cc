@@ -31,6 +31,8 @@ constexpr std::int64_t kStopPatience = 10 * kMicrosPerSecond;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (command.inherited_fd >= 0) ::fcntl(command.inherited_fd, F_SETFD, 0);
+  // Until it waits for the signal: what is blocked is not ignored.
+  if (command.takes_hangup) ::signal(SIGHUP, SIG_IGN);
   ::setenv(kReadyVariable, std::to_string(ready_fd).c_str(), 1);
   for (const auto& [name, value] : command.environment) ::setenv(name.c_str(), value.c_str(), 1);
   std::vector<std::string> words = command.arguments;
@@ -162,6 +164,12 @@ void Supervisor::signal_all(int signal) const {
   }
 }
 
+void Supervisor::hand_on_hangup() const {
+  for (const Child& child : children_) {
+    if (child.pid != 0 && child.command.takes_hangup) ::kill(child.pid, SIGHUP);
+  }
+}
+
 bool Supervisor::any_alive() const {
   return std::ranges::any_of(children_, [](const Child& child) { return child.pid != 0; });
 }
@@ -170,6 +178,8 @@ Result<int> Supervisor::run() {
   sigset_t wanted;
   sigemptyset(&wanted);
   for (const int signal : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&wanted, signal);
+  if (std::ranges::any_of(children_, [](const Child& c) { return c.command.takes_hangup; }))
+    sigaddset(&wanted, SIGHUP);
   ::sigprocmask(SIG_BLOCK, &wanted, nullptr);
   const int signals = ::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) return fail(error_from_errno(errno, "signalfd"));
@@ -185,7 +195,10 @@ Result<int> Supervisor::run() {
     signalfd_siginfo info;
     bool asked_to_stop = fatal_status_ != 0;
     while (::read(signals, &info, sizeof info) == sizeof info) {
-      if (info.ssi_signo != SIGCHLD) asked_to_stop = true;
+      if (info.ssi_signo == SIGHUP)
+        hand_on_hangup();
+      else if (info.ssi_signo != SIGCHLD)
+        asked_to_stop = true;
     }
     read_ready_lines();
     reap();

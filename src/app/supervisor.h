@@ -29,6 +29,7 @@ struct ChildCommand {
   std::vector<std::pair<std::string, std::string>> environment;  // added to ours
   bool is_essential = false;  // without it nothing is worth running
   int inherited_fd = -1;      // a descriptor that stays open in the child; -1: none
+  bool takes_hangup = false;  // SIGHUP is handed on to it and does not end it
 };
 
 // Not thread-safe; must run in a process without other threads (it forks).
@@ -41,8 +42,8 @@ class Supervisor {
   // Starts all children and supervises until SIGINT or SIGTERM, then stops them: SIGTERM, and
   // SIGKILL to what still lives after 10 s.  An essential child that exits with 78 (EX_CONFIG)
   // before it ever served ends everything: starting it again would not help.  Whatever another
-  // child cannot use is no reason to take the essential one down.  Returns the exit status: 0, or
-  // 78.
+  // child cannot use is no reason to take the essential one down.  SIGHUP is handed on to the
+  // children that take it; if none does, it ends this process.  Returns the exit status: 0, or 78.
   Result<int> run();
   // Adds a child; callable from `ready`.  It is started within 50 ms.
   void add(ChildCommand command);
@@ -66,6 +67,7 @@ class Supervisor {
   void reap();
   void restart_due();
   void signal_all(int signal) const;
+  void hand_on_hangup() const;
   bool any_alive() const;
 
   std::vector<Child> children_;

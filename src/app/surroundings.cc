@@ -27,23 +27,28 @@ void raise_descriptor_limit() {
 
 }  // namespace
 
-StopSignals::StopSignals() {
+StopSignals::StopSignals(bool takes_hangup) {
   sigemptyset(&wanted_);
   sigaddset(&wanted_, SIGINT);
   sigaddset(&wanted_, SIGTERM);
+  if (takes_hangup) sigaddset(&wanted_, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &wanted_, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
 }
 
-void StopSignals::wait() const {
-  int signal = 0;
-  ::sigwait(&wanted_, &signal);
+void StopSignals::wait(const std::function<void()>& on_hangup) const {
+  for (int signal = SIGHUP; signal == SIGHUP;) {
+    ::sigwait(&wanted_, &signal);
+    if (signal == SIGHUP && on_hangup) on_hangup();
+  }
 }
 
 void StopSignals::raise() { ::kill(::getpid(), SIGTERM); }
 
 Surroundings::Surroundings(const ServeOptions& options, std::string_view role)
-    : config(options.effective.config), folder(data_folder_at(config.data_folder)) {
+    : config(options.effective.config),
+      folder(data_folder_at(config.data_folder)),
+      signals(!config.tls_listen.empty()) {
   telemetry::configure(level_of(config.telemetry_level), role);
   raise_descriptor_limit();
   log = log::open_local_log({.folder = folder.log(),

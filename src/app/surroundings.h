@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,8 +26,9 @@ inline constexpr std::chrono::milliseconds kPatience{5'000};
 // Blocks the signals that end a role, so that every thread started later leaves them to wait().
 class StopSignals {
  public:
-  StopSignals();
-  void wait() const;
+  // takes_hangup: SIGHUP does not end the role but is handed on by wait().
+  explicit StopSignals(bool takes_hangup);
+  void wait(const std::function<void()>& on_hangup = {}) const;
   // Makes wait() return, from any thread: a role that cannot go on ends as if it had been asked to.
   static void raise();
 

@@ -114,12 +114,16 @@ class Gateway::Parts {
     FS_TRY(server_, http::Server::start({.name = "public",
                                          .listen = settings_.listen,
                                          .shards = settings_.shards,
-                                         .limits = settings_.limits},
+                                         .limits = settings_.limits,
+                                         .tls = settings_.tls,
+                                         .trusted_proxies = settings_.trusted_proxies},
                                         routes(), clock, registry));
     return {};
   }
 
   const std::string& address() const { return server_->address(); }
+  const std::string& tls_address() const { return server_->tls_address(); }
+  void reload_certificate() { server_->reload_certificate(); }
   bool is_ready() const { return environments_->has_configuration(); }
 
   std::string status() const {
@@ -227,6 +231,8 @@ Result<std::unique_ptr<Gateway>> Gateway::start(Settings settings, log::Log& log
 }
 
 const std::string& Gateway::address() const { return parts_->address(); }
+const std::string& Gateway::tls_address() const { return parts_->tls_address(); }
+void Gateway::reload_certificate() { parts_->reload_certificate(); }
 bool Gateway::is_ready() const { return parts_->is_ready(); }
 std::string Gateway::status() const { return parts_->status(); }
 std::vector<http::Route> Gateway::operator_routes() { return parts_->operator_routes(); }

@@ -18,7 +18,9 @@
 namespace flagstream::gateway {
 
 struct Settings {
-  std::string listen;
+  std::string listen;  // without TLS; empty: nowhere
+  http::TlsSettings tls;
+  http::TrustedProxies trusted_proxies;
   std::uint32_t shards = 1;
   http::Limits limits;
   std::string state_path;  // last known configuration
@@ -41,8 +43,11 @@ class Gateway {
                                                 telemetry::Registry& registry);
   ~Gateway();
 
-  // With the real port.
+  // With the real port; empty: none.
   const std::string& address() const;
+  const std::string& tls_address() const;
+  // See http::Server.
+  void reload_certificate();
   // Serves with a configuration; how old that may be is in `config_age_seconds` of status().
   bool is_ready() const;
   // One JSON object.

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include "http/trusted_proxies.h"
 #include "telemetry/tell.h"
 
 namespace flagstream::http {
@@ -173,16 +174,24 @@ bool ByteBudget::grow_to(std::size_t bytes) {
          shared_.settings.limits.body_bytes_in_flight_max;
 }
 
-Connection::Connection(ServerShared& shared, Socket socket, std::string client_address)
+Connection::Connection(ServerShared& shared, Socket socket, std::string client_address,
+                       std::size_t* handshakes)
     : shared_(shared),
       socket_(std::move(socket)),
+      handshakes_(handshakes),
       client_address_(std::move(client_address)),
+      is_from_trusted_proxy_(shared.settings.trusted_proxies.contains(client_address_)),
       buffer_budget_(shared) {
+  if (handshakes_ != nullptr) {
+    ++*handshakes_;
+    enter(Phase::Handshake, shared_.settings.limits.handshake_deadline);
+  }
   ++shared_.connections;
   shared_.probe.connections.add(1);
 }
 
 Connection::~Connection() {
+  leave_handshake();
   --shared_.connections;
   shared_.probe.connections.add(-1);
 }
@@ -228,17 +237,83 @@ void Connection::release_buffer(std::size_t bytes_kept) {
   buffer_budget_.give_back();
 }
 
+ssize_t Connection::receive(char* to, std::size_t bytes) {
+  if (tls_) return tls_->receive(to, bytes);
+  return ::recv(socket_.native_handle(), to, bytes, MSG_DONTWAIT);
+}
+
+ssize_t Connection::send(std::span<iovec> parts) {
+  if (tls_) return tls_->send(parts);
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  return ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+Socket::wait_type Connection::awaited(Socket::wait_type plain) const {
+  if (!tls_) return plain;
+  return tls_->waits_for_write() ? Socket::wait_write : Socket::wait_read;
+}
+
+void Connection::leave_handshake() {
+  if (handshakes_ != nullptr) --*std::exchange(handshakes_, nullptr);
+}
+
+io::Task<bool> Connection::shake_hands() {
+  const HandshakeOutcome outcome = co_await try_handshake();
+  leave_handshake();
+  shared_.tls_probe->count(outcome);
+  if (outcome == HandshakeOutcome::Completed || outcome == HandshakeOutcome::Resumed) {
+    co_return true;
+  }
+  tls_.reset();
+  if (outcome == HandshakeOutcome::PlainHttp) {
+    co_await refuse({400, "this port speaks TLS: the address begins with https"});
+  }
+  co_return false;
+}
+
+io::Task<HandshakeOutcome> Connection::try_handshake() {
+  const auto broken_off = [this] {
+    return is_expired_ ? HandshakeOutcome::Timeout : HandshakeOutcome::Closed;
+  };
+  // Nothing is kept for a client that says nothing.
+  const auto [failed] = co_await socket_.async_wait(Socket::wait_read, io::as_value);
+  char first = 0;
+  if (failed || is_over() ||
+      ::recv(socket_.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1) {
+    co_return broken_off();
+  }
+  if (first >= 'A' && first <= 'Z') co_return HandshakeOutcome::PlainHttp;
+  SslPointer ssl = shared_.tls->new_session();
+  if (ssl == nullptr) co_return HandshakeOutcome::Closed;
+  tls_ = std::make_unique<TlsSession>(std::move(ssl), socket_.native_handle());
+  for (;;) {
+    const TlsSession::Progress progress = tls_->shake_hands();
+    if (progress != TlsSession::Progress::Again) co_return tls_->outcome();
+    const auto [broken] = co_await socket_.async_wait(awaited(Socket::wait_read), io::as_value);
+    if (broken || is_over()) co_return broken_off();
+  }
+}
+
 io::Task<std::size_t> Connection::read_some(char* to, std::size_t bytes) {
   if (is_over()) co_return 0;
   // Mostly it has arrived already: one system call and no turn of the loop.
-  const ssize_t at_once = ::recv(socket_.native_handle(), to, bytes, MSG_DONTWAIT);
-  std::size_t got = at_once > 0 ? static_cast<std::size_t>(at_once) : 0;
-  if (at_once < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+  ssize_t at_once = receive(to, bytes);
+  std::size_t later = 0;
+  while (at_once < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
     served_without_waiting_ = 0;
-    const auto [failed, later] =
-        co_await socket_.async_read_some(net::buffer(to, bytes), io::as_value);
-    got = failed || is_over() ? 0 : later;
+    if (!tls_) {
+      const auto [failed, got] =
+          co_await socket_.async_read_some(net::buffer(to, bytes), io::as_value);
+      if (!failed && !is_over()) later = got;
+      break;
+    }
+    const auto [failed] = co_await socket_.async_wait(awaited(Socket::wait_read), io::as_value);
+    if (failed || is_over()) break;
+    at_once = receive(to, bytes);
   }
+  const std::size_t got = at_once > 0 ? static_cast<std::size_t>(at_once) : later;
   shared_.probe.bytes_in.add(got);
   co_return got;
 }
@@ -253,16 +328,13 @@ io::Task<bool> Connection::write_all(std::span<iovec> parts) {
       static_cast<std::int64_t>(static_cast<double>(bytes) * kMicrosPerSecond /
                                 static_cast<double>(limits.write_bytes_per_second_min));
   while (!parts.empty()) {
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = parts.size();
-    const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = send(parts);
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN && errno != EWOULDBLOCK) co_return false;
       if (is_over()) co_return false;
       write_deadline_ = std::min(after(limits.write_timeout), slowest);
-      const auto [failed] = co_await socket_.async_wait(Socket::wait_write, io::as_value);
+      const auto [failed] = co_await socket_.async_wait(awaited(Socket::wait_write), io::as_value);
       write_deadline_ = kNever;
       if (failed || is_over()) co_return false;
       continue;
@@ -292,13 +364,15 @@ void Connection::drop_front(std::size_t bytes) {
 }
 
 io::Task<> Connection::run() {
-  buffer_.resize(kBufferBytes);
-  while (co_await serve_one()) {
+  const bool is_served = handshakes_ == nullptr || co_await shake_hands();
+  if (is_served) buffer_.resize(kBufferBytes);
+  while (is_served && co_await serve_one()) {
     if (++served_without_waiting_ < kBurstMax) continue;
     served_without_waiting_ = 0;
     co_await net::post(socket_.get_executor(), net::use_awaitable_t<io::Executor>());
   }
   if (streamed_) co_await answer_stream();
+  if (tls_) tls_->finish();
   boost::system::error_code ignored;
   socket_.shutdown(Socket::shutdown_both, ignored);
   socket_.close(ignored);
@@ -307,7 +381,7 @@ io::Task<> Connection::run() {
 io::Task<bool> Connection::serve_one() {
   RequestHead head;
   if (!co_await read_head(head)) co_return false;
-  head.request.client_address = client_address_;
+  tell_origin(head.request);
   auto match = shared_.router.match(head.request.method, head.raw_path);
   const bool has_body = head.is_chunked || head.content_length > 0;
   if (match.route == nullptr) {
@@ -339,6 +413,18 @@ io::Task<bool> Connection::serve_one() {
     if (match.route->complete_error) match.route->complete_error(head.request, response);
   }
   co_return co_await answer(head, response);
+}
+
+void Connection::tell_origin(Request& request) const {
+  request.is_secure = tls_ != nullptr;
+  if (!is_from_trusted_proxy_) {
+    request.client_address = client_address_;
+    return;
+  }
+  request.client_address =
+      shared_.settings.trusted_proxies.client_of(client_address_, request.headers);
+  request.is_secure =
+      equals_without_case(request.headers.find("X-Forwarded-Proto").value_or(""), "https");
 }
 
 io::Task<bool> Connection::read_head(RequestHead& head) {
@@ -569,11 +655,28 @@ io::Task<Result<void>> Connection::write(std::string_view bytes) {
 io::Task<void> Connection::until_closed() {
   std::array<char, 256> ignored;
   while (!is_over()) {
-    const auto [failed, got] = co_await socket_.async_read_some(net::buffer(ignored), io::as_value);
+    bool has_failed = false;
+    std::size_t got = 0;
+    if (tls_) {
+      // First what is decrypted already: the socket would not become ready for it.
+      const ssize_t at_once = receive(ignored.data(), ignored.size());
+      const bool must_wait = at_once < 0 && errno == EAGAIN;
+      has_failed = at_once <= 0 && !must_wait;
+      if (at_once > 0) got = static_cast<std::size_t>(at_once);
+      if (must_wait) {
+        const auto [failed] = co_await socket_.async_wait(awaited(Socket::wait_read), io::as_value);
+        has_failed = static_cast<bool>(failed);
+      }
+    } else {
+      const auto [failed, bytes] =
+          co_await socket_.async_read_some(net::buffer(ignored), io::as_value);
+      has_failed = static_cast<bool>(failed);
+      got = bytes;
+    }
     const auto cancellation = co_await net::this_coro::cancellation_state;
     if (cancellation.cancelled() != net::cancellation_type::none) co_return;  // only the wait ends
     stream_bytes_in_ += got;
-    if (failed || stream_bytes_in_ > kStreamBytesInMax) is_ended_ = true;
+    if (has_failed || stream_bytes_in_ > kStreamBytesInMax) is_ended_ = true;
   }
 }
 
@@ -586,11 +689,10 @@ void Connection::notify_closed(std::function<void()> notify) {
 void Connection::watch_client() {
   thread_local std::array<char, 4096> ignored;
   while (on_closed_) {
-    const ssize_t got =
-        ::recv(socket_.native_handle(), ignored.data(), ignored.size(), MSG_DONTWAIT);
+    const ssize_t got = receive(ignored.data(), ignored.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) {
-      socket_.async_wait(Socket::wait_read, [this](boost::system::error_code stopped) {
+      socket_.async_wait(awaited(Socket::wait_read), [this](boost::system::error_code stopped) {
         // Stopped by end(), which has told, or with the connection, which may be gone.
         if (!stopped) watch_client();
       });
@@ -621,6 +723,7 @@ io::Task<> Connection::refuse(Refusal refusal, const Route* route, const Request
 // A close with unread bytes resets the connection, and the client may lose the answer.
 io::Task<> Connection::linger() {
   enter(Phase::Linger, kLingerTime);
+  if (tls_) tls_->finish();
   boost::system::error_code failed;
   socket_.shutdown(Socket::shutdown_send, failed);
   for (std::size_t dropped = 0; dropped < kLingerBytesMax && !is_over() && !failed;) {

@@ -18,6 +18,8 @@
 #include "http/request_parser.h"
 #include "http/router.h"
 #include "http/server.h"
+#include "http/tls.h"
+#include "http/tls_identity.h"
 #include "telemetry/metrics.h"
 
 namespace flagstream::http {
@@ -41,12 +43,16 @@ struct ServerShared {
       : settings(std::move(s)),
         router(std::move(routes)),
         clock(c),
-        probe(registry, settings.name) {}
+        probe(registry, settings.name) {
+    if (settings.tls) tls_probe.emplace(registry, settings.name);
+  }
 
   ServerSettings settings;
   Router router;
   const Clock& clock;
   ServerProbe probe;
+  std::optional<TlsProbe> tls_probe;
+  std::unique_ptr<TlsIdentity> tls;  // set before the shards run if there is a TLS listener
   std::atomic<std::size_t> connections{0};
   std::atomic<std::size_t> body_bytes_in_flight{0};
   std::atomic<bool> is_draining{false};
@@ -72,11 +78,15 @@ class ByteBudget {
 // Used on its shard only. Destroyed after run() has ended.
 class Connection final : public StreamWriter {
  public:
-  Connection(ServerShared& shared, Socket socket, std::string client_address);
+  // `handshakes`: not null if the client is to speak TLS; counts it until that is agreed on.
+  Connection(ServerShared& shared, Socket socket, std::string client_address,
+             std::size_t* handshakes);
   ~Connection() override;
 
   io::Task<> run();
 
+  // TLS is not agreed on yet.
+  bool is_in_handshake() const { return phase_ == Phase::Handshake; }
   // Waits for the first byte of a request.
   bool is_idle() const { return phase_ == Phase::Idle; }
   // Waits for the rest of a request's head.
@@ -97,7 +107,7 @@ class Connection final : public StreamWriter {
   void notify_closed(std::function<void()> notify) override;
 
  private:
-  enum class Phase { Idle, Head, Body, Handler, Stream, Linger };
+  enum class Phase { Handshake, Idle, Head, Body, Handler, Stream, Linger };
   static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
   bool is_over() const { return is_expired_ || is_ended_; }
@@ -106,10 +116,21 @@ class Connection final : public StreamWriter {
   // Makes the buffer `bytes` large; false if the server's budget has no room.
   bool grow_buffer(std::size_t bytes);
   void release_buffer(std::size_t bytes_kept);
+  // recv(2) and sendmsg(2), or what TLS makes of them.
+  ssize_t receive(char* to, std::size_t bytes);
+  ssize_t send(std::span<iovec> parts);
+  // What must be waited for after one of them answered EAGAIN.
+  Socket::wait_type awaited(Socket::wait_type plain) const;
+  // False: no session, and the handshake is counted.
+  io::Task<bool> shake_hands();
+  io::Task<HandshakeOutcome> try_handshake();
+  void leave_handshake();
   io::Task<std::size_t> read_some(char* to, std::size_t bytes);
   io::Task<bool> write_all(std::span<iovec> parts);
   io::Task<bool> write_text(std::string_view text);
 
+  // Who asks, and by which way.
+  void tell_origin(Request& request) const;
   // True: go on with the next request.
   io::Task<bool> serve_one();
   // Of the next request, into `head`; false: closed or answered.
@@ -134,7 +155,10 @@ class Connection final : public StreamWriter {
 
   ServerShared& shared_;
   Socket socket_;
+  std::unique_ptr<TlsSession> tls_;  // null: plain
+  std::size_t* handshakes_;          // null: no TLS, or agreed on
   std::string client_address_;
+  bool is_from_trusted_proxy_;
   io::net::cancellation_signal cancellation_;
   std::string buffer_;
   ByteBudget buffer_budget_;  // of what is over the size of an idle connection's

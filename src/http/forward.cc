@@ -62,12 +62,15 @@ std::string write_request(const Request& request) {
   for (const Header& header : request.headers.all()) {
     if (equals_without_case(header.name, "x-forwarded-for")) {
       forwarded_for += header.value + ", ";
+    } else if (request.is_secure && equals_without_case(header.name, "x-forwarded-proto")) {
+      continue;  // ours stands for it
     } else if (is_forwarded(request.headers, header.name)) {
       has_host = has_host || equals_without_case(header.name, "host");
       fmt::format_to(std::back_inserter(out), "{}: {}\r\n", header.name, header.value);
     }
   }
   if (!has_host) out += "Host: localhost\r\n";
+  if (request.is_secure) out += "X-Forwarded-Proto: https\r\n";
   fmt::format_to(std::back_inserter(out),
                  "X-Forwarded-For: {}{}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
                  forwarded_for, request.client_address.empty() ? "unknown" : request.client_address,

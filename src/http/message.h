@@ -43,7 +43,9 @@ struct Request {
   std::string query;   // what follows '?', as received
   Headers headers;
   std::string body;            // whole and unchunked; its size is within the route's limit
-  std::string client_address;  // textual IP address; empty on a Unix socket
+  std::string client_address;  // textual IP address; empty on a Unix socket. Behind a trusted
+                               // proxy, of whom that asks for
+  bool is_secure = false;      // came by TLS, to us or to a trusted proxy
   std::vector<std::string>
       captures;  // what the route's {placeholders} matched, percent-decoded, in order
 

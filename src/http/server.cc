@@ -25,6 +25,7 @@ namespace net = io::net;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kAcceptPause{100};  // when no descriptor is free
+constexpr milliseconds kHandshakePause{10};
 constexpr int kAcceptBurst = 64;
 constexpr int kDrainSteps = 50;
 // A head takes its network's round trip; one that takes longer gives way where connections are
@@ -33,23 +34,40 @@ constexpr std::int64_t kHeadGrace = kMicrosPerSecond;
 
 // How often deadlines are looked at: late by a quarter of the shortest at most.
 milliseconds tick_of(const Limits& limits) {
-  const milliseconds shortest = std::min(
-      {limits.header_deadline, limits.body_deadline, limits.idle_timeout, limits.write_timeout});
+  const milliseconds shortest =
+      std::min({limits.handshake_deadline, limits.header_deadline, limits.body_deadline,
+                limits.idle_timeout, limits.write_timeout});
   return std::clamp(shortest / 4, milliseconds(5), milliseconds(250));
 }
+
+// A listening socket of a shard.
+struct Door {
+  Door(ListeningSocket listening, io::Executor executor, bool tls)
+      : protocol(listening.protocol()),
+        socket(std::move(executor), listening.release()),
+        is_tls(tls) {}
+
+  net::generic::stream_protocol protocol;
+  net::posix::basic_stream_descriptor<io::Executor> socket;
+  bool is_tls;
+};
 
 // One thread and everything reachable from its connections.
 class Shard {
  public:
-  Shard(ServerShared& shared, ListeningSocket listening)
+  Shard(ServerShared& shared, std::size_t handshakes_max)
       : shared_(shared),
+        handshakes_max_(handshakes_max),
         context_(1),
-        protocol_(listening.protocol()),
-        listener_(context_.get_executor(), listening.release()),
         tick_timer_(context_.get_executor()) {}
 
+  // Before run().
+  void add_door(ListeningSocket listening, bool is_tls) {
+    doors_.emplace_back(std::move(listening), context_.get_executor(), is_tls);
+  }
+
   void run() {
-    spawn(accept());
+    for (Door& door : doors_) spawn(accept(door));
     spawn(tick());
     thread_ = std::thread([this] { context_.run(); });
   }
@@ -67,16 +85,23 @@ class Shard {
     });
   }
 
-  io::Task<> accept() {
+  io::Task<> accept(Door& door) {
     while (!shared_.is_draining) {
       const auto [failed] =
-          co_await listener_.async_wait(net::posix::descriptor_base::wait_read, io::as_value);
+          co_await door.socket.async_wait(net::posix::descriptor_base::wait_read, io::as_value);
       if (failed) break;
       for (int i = 0; i < kAcceptBurst && !shared_.is_draining; ++i) {
+        if (door.is_tls && handshakes_ >= handshakes_max_) {
+          // They wait in the kernel's queue.
+          shared_.tls_probe->handshake_waits.add();
+          end_slow_handshake();
+          co_await io::sleep_for(kHandshakePause);
+          continue;
+        }
         std::string client;
-        const int socket = accept_one(listener_.native_handle(), client);
+        const int socket = accept_one(door.socket.native_handle(), client);
         if (socket >= 0) {
-          admit(socket, std::move(client));
+          admit(socket, std::move(client), door);
           continue;
         }
         if (errno == ECONNABORTED || errno == EINTR) continue;
@@ -89,13 +114,13 @@ class Shard {
       }
     }
     boost::system::error_code ignored;
-    listener_.close(ignored);
+    door.socket.close(ignored);
   }
 
-  void admit(int descriptor, std::string client) {
+  void admit(int descriptor, std::string client, const Door& door) {
     Socket socket(context_.get_executor());
     boost::system::error_code failed;
-    socket.assign(protocol_, descriptor, failed);
+    socket.assign(door.protocol, descriptor, failed);
     if (failed) {
       close_descriptor(descriptor);
       return;
@@ -105,11 +130,12 @@ class Shard {
       constexpr std::string_view kAnswer =
           "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
           "Connection: close\r\n\r\n";
-      ::send(descriptor, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (!door.is_tls)
+        ::send(descriptor, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       return;
     }
-    const auto at =
-        connections_.emplace(connections_.end(), shared_, std::move(socket), std::move(client));
+    const auto at = connections_.emplace(connections_.end(), shared_, std::move(socket),
+                                         std::move(client), door.is_tls ? &handshakes_ : nullptr);
     net::co_spawn(
         context_.get_executor(), at->run(),
         net::bind_cancellation_slot(at->cancellation_slot(), [this, at](std::exception_ptr) {
@@ -119,12 +145,26 @@ class Shard {
         }));
   }
 
-  // Ends the connection that has been idle longest, else the one that takes longest over a head.
+  void end_slow_handshake() {
+    const std::int64_t late = shared_.clock.monotonic() - kHeadGrace;
+    Connection* oldest = nullptr;
+    for (Connection& connection : connections_) {
+      if (!connection.is_in_handshake() || connection.is_ended()) continue;
+      if (connection.phase_since() >= late) continue;
+      if (oldest == nullptr || connection.phase_since() < oldest->phase_since())
+        oldest = &connection;
+    }
+    if (oldest != nullptr) oldest->end();
+  }
+
+  // Ends the connection that has been idle longest, else the one that takes longest over a head or
+  // a handshake.
   bool make_room() {
     const std::int64_t late = shared_.clock.monotonic() - kHeadGrace;
     Connection* oldest = nullptr;
     for (Connection& connection : connections_) {
-      const bool is_slow = connection.is_in_head() && connection.phase_since() < late;
+      const bool is_slow = (connection.is_in_head() || connection.is_in_handshake()) &&
+                           connection.phase_since() < late;
       if (connection.is_ended() || (!connection.is_idle() && !is_slow)) continue;
       const bool is_better = oldest == nullptr || (connection.is_idle() && !oldest->is_idle()) ||
                              (connection.is_idle() == oldest->is_idle() &&
@@ -148,7 +188,7 @@ class Shard {
 
   io::Task<> drain(milliseconds patience) {
     boost::system::error_code ignored;
-    listener_.cancel(ignored);
+    for (Door& door : doors_) door.socket.cancel(ignored);
     std::size_t streams = 0;
     for (Connection& connection : connections_) {
       if (connection.is_idle()) connection.end();
@@ -174,9 +214,10 @@ class Shard {
   }
 
   ServerShared& shared_;
+  std::size_t handshakes_max_;
+  std::size_t handshakes_ = 0;
   net::io_context context_;
-  net::generic::stream_protocol protocol_;
-  net::posix::basic_stream_descriptor<io::Executor> listener_;
+  std::list<Door> doors_;
   io::Timer tick_timer_;
   std::list<Connection> connections_;
   bool is_over_ = false;
@@ -193,29 +234,63 @@ class Server::Running {
   ~Running() { stop(milliseconds(0)); }
 
   Result<void> start() {
-    const bool is_unix = shared_.settings.listen.starts_with("unix:");
-    const std::uint32_t count = is_unix ? 1 : std::max(shared_.settings.shards, 1u);
-    FS_TRY(auto sockets, listen_on(shared_.settings.listen, count));
-    address_ = sockets.front().address();
-    for (ListeningSocket& socket : sockets) {
-      shards_.push_back(std::make_unique<Shard>(shared_, std::move(socket)));
+    const ServerSettings& settings = shared_.settings;
+    const bool is_unix = settings.listen.starts_with("unix:");
+    const std::uint32_t count = is_unix ? 1 : std::max(settings.shards, 1u);
+    const bool has_tls = settings.tls && !settings.tls->listen.empty();
+    if (settings.listen.empty() && !has_tls) {
+      return fail(ErrorKind::InvalidArgument, "a server needs an address to listen on");
+    }
+    if (has_tls) {
+      if (settings.tls->listen.starts_with("unix:")) {
+        return fail(ErrorKind::InvalidArgument, "TLS is not spoken on Unix sockets");
+      }
+      FS_TRY(shared_.tls, TlsIdentity::open(*settings.tls, shared_.clock, *shared_.tls_probe));
+    }
+    const std::size_t handshakes_max = std::max(settings.limits.handshakes_max / count, 1ul);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      shards_.push_back(std::make_unique<Shard>(shared_, handshakes_max));
+    }
+    if (!settings.listen.empty()) {
+      FS_TRY(address_, open_doors(settings.listen, false));
+    }
+    if (has_tls) {
+      FS_TRY(tls_address_, open_doors(settings.tls->listen, true));
     }
     for (const auto& shard : shards_) shard->run();
+    is_running_ = true;
+    if (shared_.tls != nullptr) shared_.tls->watch();
     return {};
   }
 
   const std::string& address() const { return address_; }
+  const std::string& tls_address() const { return tls_address_; }
+  void reload_certificate() {
+    if (shared_.tls != nullptr) shared_.tls->reload();
+  }
 
   void stop(milliseconds patience) {
-    if (shared_.is_draining.exchange(true)) return;
+    if (!is_running_ || shared_.is_draining.exchange(true)) return;
     for (const auto& shard : shards_) shard->stop(patience);
     for (const auto& shard : shards_) shard->join();
     forget_address(address_);
   }
 
  private:
+  // One on each shard; the address with its real port.
+  Result<std::string> open_doors(const std::string& listen, bool is_tls) {
+    FS_TRY(auto sockets, listen_on(listen, static_cast<std::uint32_t>(shards_.size())));
+    std::string address = sockets.front().address();
+    for (std::size_t i = 0; i < sockets.size(); ++i) {
+      shards_[i]->add_door(std::move(sockets[i]), is_tls);
+    }
+    return address;
+  }
+
   ServerShared shared_;
   std::string address_;
+  std::string tls_address_;
+  bool is_running_ = false;
   std::vector<std::unique_ptr<Shard>> shards_;
 };
 
@@ -230,6 +305,8 @@ Result<std::unique_ptr<Server>> Server::start(ServerSettings settings, std::vect
 }
 
 const std::string& Server::address() const { return running_->address(); }
+const std::string& Server::tls_address() const { return running_->tls_address(); }
+void Server::reload_certificate() { running_->reload_certificate(); }
 void Server::stop(milliseconds patience) { running_->stop(patience); }
 
 }  // namespace flagstream::http

@@ -1,6 +1,6 @@
 // The HTTP/1.1 server: one thread with one io_context and one SO_REUSEPORT acceptor per shard (a
 // Unix socket has one shard), keep-alive, chunked bodies, streams with backpressure, limits on
-// every dimension, graceful drain.
+// every dimension, graceful drain; with or without TLS, or both on two addresses.
 //
 // What it refuses, and with which status: docs/protocols/http.md.
 #pragma once
@@ -9,12 +9,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "http/message.h"
+#include "http/tls.h"
+#include "http/trusted_proxies.h"
 #include "telemetry/metrics.h"
 
 namespace flagstream::http {
@@ -28,6 +31,10 @@ struct Limits {
       10'000;  // of all shards; over it the oldest idle one goes, else 503
   // Bodies, and heads over 4 KiB, of all connections together; over it 503.
   std::size_t body_bytes_in_flight_max = 512u << 20;
+  std::chrono::milliseconds handshake_deadline{10'000};  // from accepting to the end of TLS's
+  // TLS handshakes at once, of all shards; over it new connections wait in the kernel's queue, and
+  // one that has taken over 1 s gives way.
+  std::size_t handshakes_max = 1'000;
   std::chrono::milliseconds header_deadline{
       10'000};  // from the first byte of a request to its last header
   std::chrono::milliseconds body_deadline{60'000};  // for the whole body
@@ -54,22 +61,32 @@ struct Route {
 
 struct ServerSettings {
   std::string name = "http";  // label `server` of its metrics: "public", "admin", "control"
-  std::string listen;  // "127.0.0.1:8080", port 0 for a free one, "[::1]:80", or "unix:/path"
+  // "127.0.0.1:8080", port 0 for a free one, "[::1]:80", or "unix:/path"; empty: with TLS only
+  std::string listen;
   std::uint32_t shards = 1;
   Limits limits;
+  // Its metrics are there wherever it is set, also without an address.
+  std::optional<TlsSettings> tls = {};
+  TrustedProxies trusted_proxies = {};
 };
 
 // Start, then serves until stop().
 class Server {
  public:
-  // Conflict: the address is taken.  A Unix socket left by a dead process is replaced.
+  // Conflict: an address is taken.  InvalidArgument: no address, or a TLS certificate that cannot
+  // be served.  A Unix socket left by a dead process is replaced.
   static Result<std::unique_ptr<Server>> start(ServerSettings settings, std::vector<Route> routes,
                                                const Clock& clock, telemetry::Registry& registry);
   // stop() if it was not called.
   ~Server();
 
-  // "127.0.0.1:43121" with the real port, or "unix:/path".
+  // "127.0.0.1:43121" with the real port, or "unix:/path"; empty: none.
   const std::string& address() const;
+  // The same of the TLS listener.
+  const std::string& tls_address() const;
+  // Looks at once whether the TLS certificate's files have changed (by itself it looks every few
+  // seconds).  Any thread.
+  void reload_certificate();
   // Stops accepting, lets requests in flight finish until `patience` has passed, ends streams
   // (spread over half of it), closes the rest, joins the threads.
   void stop(std::chrono::milliseconds patience);

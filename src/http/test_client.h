@@ -38,6 +38,7 @@ class Client {
   Client(const Client&) = delete;
 
   bool is_open() const { return is_open_; }
+  int descriptor() const { return socket_; }
   bool send(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);

@@ -1,13 +1,13 @@
 // Opens Debian's Chromium for a test script and reports what the page itself complained about.
 import { chromium } from 'playwright-core';
 
-export async function withPage(body) {
+export async function withPage(body, options = {}) {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage'],
   });
-  const context = await browser.newContext({ viewport: { width: 1280, height: 1000 } });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 1000 }, ...options });
   const complaints = [];
   context.on('page', (page) => {
     page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
