@@ -9,8 +9,6 @@
 //   json SECONDS THREADS    the same, each context read from its JSON anew
 //   latency                 how long single evaluations take, the clock included
 //   check                   how many pairs of context and flag got which variation
-#include <time.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -26,6 +24,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <time.h>
 
 #include "flags/evaluator.h"
 

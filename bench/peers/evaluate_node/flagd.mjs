@@ -9,9 +9,8 @@ const flag = {
 const core = new FlagdCore();
 core.setConfigurations(JSON.stringify({ flags: { checkout: flag } }));
 const silent = { error() {}, warn() {}, info() {}, debug() {} };
-const asked = (context) => (context.targetingKey === undefined ? Object.assign(context, { targetingKey: context.key }) : context);
-const value = (context) => core.resolveBooleanEvaluation('checkout', false, asked(context), silent).value;
+const value = (context) => core.resolveBooleanEvaluation('checkout', false, context, silent).value;
 await serve((context) => (value(context), 1), (contexts) => {
   const on = contexts.filter(value).length;
   return { 'checkout 0': on, 'checkout 1': contexts.length - on };
-});
+}, ({ key, country, plan, email }) => ({ targetingKey: key, country, plan, email }));

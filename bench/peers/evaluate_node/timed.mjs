@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs';
 
 export const [dataFile, contextsFile] = process.argv.slice(2);
 export const texts = readFileSync(contextsFile, 'utf8').split('\n').filter((line) => line !== '');
-const contexts = texts.map((text) => JSON.parse(text));
 const BATCH_MS = 5;
 
 // `evaluate(context)` evaluates everything for one context and returns how many flags that were; it may return a promise.
@@ -27,7 +26,9 @@ async function timed(seconds, read, evaluate) {
   return { evaluations, cpu_seconds: (user + system) / 1e6 };
 }
 
-export async function serve(evaluate, check) {
+// `prepare` makes of a context what the evaluator wants to have, before anything is timed.
+export async function serve(evaluate, check, prepare = (context) => context) {
+  const contexts = texts.map((text) => prepare(JSON.parse(text)));
   for await (const line of createInterface({ input: process.stdin })) {
     const [what, seconds] = line.split(' ');
     if (what === 'check') console.log(JSON.stringify(await check(contexts)));

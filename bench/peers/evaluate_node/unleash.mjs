@@ -20,10 +20,8 @@ const unleash = new Unleash({
 unleash.on('error', () => {});
 unleash.on('warn', () => {});
 await new Promise((resolve) => { unleash.isSynchronized() ? resolve() : unleash.once('synchronized', resolve); });
-const asked = (context) => (context.userId === undefined
-  ? Object.assign(context, { userId: context.key, properties: { country: context.country } }) : context);
-const value = (context) => unleash.isEnabled('checkout', asked(context));
+const value = (context) => unleash.isEnabled('checkout', context);
 await serve((context) => (value(context), 1), (contexts) => {
   const on = contexts.filter(value).length;
   return { 'checkout 0': on, 'checkout 1': contexts.length - on };
-});
+}, ({ key, country, plan, email }) => ({ userId: key, properties: { country, plan, email } }));
