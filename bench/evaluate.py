@@ -2,6 +2,9 @@
 
 Rates are evaluations for each second of CPU that the evaluator used, so that what else the machine does matters little; a
 ratio is the median of the ratios of turns that followed each other.
+
+There is no workload with summaries of events (as SDKs make them): this server evaluates for clients that send their own
+events, so nothing in its process counts evaluations.
 """
 import contextlib
 import json
