@@ -1,6 +1,6 @@
 """Our evaluator against those of official SDKs, on random flags, segments and contexts.
 
-    FLAGSTREAM_PAIRS   of flag and context, for each SDK (100000)
+    FLAGSTREAM_PAIRS   of flag and context, for each SDK (100000; with many fewer not every divergence is seen)
     FLAGSTREAM_SEED    of the first corpus (1)
 
 Four of five corpora hold only what SDKs read alike: there every answer must be equal.  The fifth holds every divergence of
