@@ -98,7 +98,7 @@ WORKLOADS = {
     "E1 rule": ("one rule that matches", lambda: document([checkout()]), lambda: users(1), "each", ALL),
     "E1 rollout": ("percentage rollout", lambda: document([checkout()]), lambda: users(0), "each", ALL),
     "E2": ("targets, 5 rules of 3 clauses, prerequisites, segment of 10,000 keys", rich_flags, rich_users, "each", LAUNCHDARKLY),
-    "E3": ("all of 500 flags for a context", lambda: document([checkout(f"checkout-{n}") for n in range(500)]), lambda: users(0.3),
+    "E3": ("all of 500 flags for a context (Node: the state of all flags)", lambda: document([checkout(f"checkout-{n}") for n in range(500)]), lambda: users(0.3),
            "each", LAUNCHDARKLY),
     "E4": ("context of three kinds read from JSON each time", lambda: document([checkout()]),
            lambda: [multi_kind(n) for n in range(1000)], "json", LAUNCHDARKLY),
