@@ -22,7 +22,8 @@ PER_OPERATOR = {
     "greaterThan": NUMBERS + [True], "greaterThanOrEqual": NUMBERS, "before": DATES + [True, None], "after": DATES + [[0]],
     "semVerEqual": VERSIONS + [1], "semVerLessThan": VERSIONS + [2], "semVerGreaterThan": VERSIONS, "sounds-like": TEXTS,
 }
-# Which attribute an operator mostly asks for, so that answers of both sorts come often.
+# Which attribute an operator mostly asks for, so that answers of both sorts come often; otherwise any, but for dates one that
+# holds no number with a fraction.
 ATTRIBUTE_OF = {"before": "when", "after": "when", "semVerEqual": "version", "semVerLessThan": "version",
                 "semVerGreaterThan": "version"}
 ANY = {"text": TEXTS, "number": NUMBERS, "when": DATES, "version": VERSIONS}
@@ -115,7 +116,8 @@ class Corpus:
     def clause(self):
         op = self.random.choice(list(PER_OPERATOR))
         attribute = ATTRIBUTE_OF.get(op) if self.chance(0.8) else None
-        clause = {"attribute": attribute or self.random.choice(REFERENCES), "op": op, "negate": self.chance(0.25),
+        others = ["text", "/text", "flagged", "missing", "kind"] if op in ("before", "after") else REFERENCES
+        clause = {"attribute": attribute or self.random.choice(others), "op": op, "negate": self.chance(0.25),
                   "values": self.some(PER_OPERATOR[op], 6)}
         if op == "in" and clause["attribute"] == "kind":
             clause["values"] += self.some(KINDS, 2)
