@@ -1,27 +1,41 @@
-// What it measures: evaluations of one flag in process, on one core, over 1,000 contexts in turn.
-// What it does not: reading flags or contexts, and writing answers.
+// What it measures: evaluations in process, of a compiled flag set, by one thread or several.
+// What it does not: reading the flags, and writing answers.
 //
-// The flag: a rule `country in [de, fr, us]`, else a rollout of two halves; 30 % of the contexts
-// match the rule.  Every benchmark checks its answers, and that nothing was allocated.
+//   bench_evaluate DATA CONTEXTS     DATA as GET /sdk/latest-all has it, CONTEXTS one JSON a line
+//
+// Takes lines of standard input and answers each with one of JSON; bench/run.py drives it, and its
+// peers of bench/peers by the same protocol:
+//   each SECONDS THREADS    every flag for every context in turn, contexts read beforehand
+//   json SECONDS THREADS    the same, each context read from its JSON anew
+//   latency                 how long single evaluations take, the clock included
+//   check                   how many pairs of context and flag got which variation
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
 #include <new>
+#include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
-#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+#include <time.h>
 
 #include "flags/evaluator.h"
-#include "flags/sha1.h"
 
 namespace {
 
-std::atomic<std::size_t> allocations = 0;
+std::atomic<std::size_t> allocated_bytes = 0;
 
 }  // namespace
 
 void* operator new(std::size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
+  allocated_bytes.fetch_add(size, std::memory_order_relaxed);
   void* memory = std::malloc(size);
   if (memory == nullptr) std::abort();
   return memory;
@@ -35,72 +49,153 @@ using flagstream::flags::Context;
 using flagstream::flags::Evaluation;
 using flagstream::flags::Evaluator;
 using flagstream::flags::Flag;
-using flagstream::flags::ReasonKind;
+using Clock = std::chrono::steady_clock;
 
-constexpr std::string_view kFlags =
-    R"({"flags":{"checkout":{"key":"checkout","version":1,"on":true,"salt":"8a4f2b1c9d",
-    "variations":[true,false],"offVariation":1,
-    "rules":[{"id":"r","clauses":[{"contextKind":"user","attribute":"country","op":"in",
-                                  "values":["de","fr","us"],"negate":false}],"variation":0}],
-    "fallthrough":{"rollout":{"contextKind":"user","variations":[{"variation":0,"weight":50000},
-                                                                {"variation":1,"weight":50000}]}}}}})";
+struct Workload {
+  std::unique_ptr<const Evaluator> evaluator;
+  std::vector<std::string> texts;
+  std::vector<Context> contexts;
+};
 
-std::vector<Context> contexts(int per_thousand_matching) {
-  std::vector<Context> made;
-  for (int i = 0; i < 1000; ++i) {
-    const bool matches = i * 7 % 1000 < per_thousand_matching;
-    const std::string json = R"({"kind":"user","key":"user-)" + std::to_string(100'000 + i * 37) +
-                             R"(","name":"N","email":"n@example.com","plan":"pro","country":")" +
-                             (matches ? "fr" : "pl") + R"("})";
-    made.push_back(*Context::parse(json));
+struct Work {
+  std::size_t evaluations = 0;
+  std::size_t sum = 0;  // of what was answered, so that nothing can be left out
+  double cpu_seconds = 0;
+};
+
+[[noreturn]] void stop(const std::string& why) {
+  std::cerr << "bench_evaluate: " << why << '\n';
+  std::exit(1);
+}
+
+Workload read(const std::string& data, const std::string& contexts) {
+  std::ifstream file(data, std::ios::binary);
+  auto evaluator = Evaluator::compile(std::string((std::istreambuf_iterator<char>(file)), {}));
+  if (!evaluator) stop(evaluator.error().what);
+  for (const std::string& problem : (*evaluator)->problems()) stop(problem);
+  Workload made{.evaluator = *std::move(evaluator), .texts = {}, .contexts = {}};
+  std::ifstream lines(contexts, std::ios::binary);
+  for (std::string line; std::getline(lines, line);) made.texts.push_back(line);
+  for (const std::string& text : made.texts) {
+    auto context = Context::parse(text);
+    if (!context) stop(context.error().what);
+    made.contexts.push_back(*std::move(context));
   }
+  if (made.contexts.empty() || made.evaluator->flags().empty()) stop("no contexts, or no flags");
   return made;
 }
 
-void run(benchmark::State& state, int per_thousand_matching) {
-  const auto evaluator = *Evaluator::compile(kFlags);
-  const Flag& flag = *evaluator->find("checkout");
-  const std::vector<Context> all = contexts(per_thousand_matching);
-  int matched = 0;
-  for (const Context& context : all)
-    matched += evaluator->evaluate(flag, context).reason.kind == ReasonKind::RuleMatch ? 1 : 0;
-  if (matched != per_thousand_matching) state.SkipWithError("wrong answers");
-  const std::size_t allocations_before = allocations;
-  std::size_t next = 0;
-  for (auto _ : state) {
-    const Evaluation evaluation = evaluator->evaluate(flag, all[next]);
-    benchmark::DoNotOptimize(evaluation.value.data());
-    benchmark::DoNotOptimize(evaluation.reason.kind);
-    next = next + 1 == all.size() ? 0 : next + 1;
-  }
-  if (allocations != allocations_before) state.SkipWithError("it allocated");
-  state.SetItemsProcessed(state.iterations());
+double thread_cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-void BM_RuleElseRollout(benchmark::State& state) { run(state, 300); }
-void BM_Rule(benchmark::State& state) { run(state, 1000); }
-void BM_Rollout(benchmark::State& state) { run(state, 0); }
-
-// The part of a rollout that cannot be made smaller: one hash of a key of this size.
-void BM_Hash(benchmark::State& state) {
-  const flagstream::flags::PrefixedSha1 hash("checkout.8a4f2b1c9d.");
-  std::vector<std::string> keys;
-  for (int i = 0; i < 1000; ++i) keys.push_back("user-" + std::to_string(100'000 + i * 37));
-  if (hash.first_60_bits(keys[0]) == hash.first_60_bits(keys[1]))
-    state.SkipWithError("wrong answers");
-  std::size_t next = 0;
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(hash.first_60_bits(keys[next]));
-    next = next + 1 == keys.size() ? 0 : next + 1;
+void evaluate_all(const Evaluator& evaluator, const Context& context, Work& work) {
+  for (const Flag& flag : evaluator.flags()) {
+    const Evaluation answer = evaluator.evaluate(flag, context);
+    work.sum += answer.variation.value_or(7) + static_cast<std::size_t>(answer.reason.kind);
   }
-  state.SetItemsProcessed(state.iterations());
+  work.evaluations += evaluator.flags().size();
 }
 
-BENCHMARK(BM_RuleElseRollout);
-BENCHMARK(BM_Rule);
-BENCHMARK(BM_Rollout);
-BENCHMARK(BM_Hash);
+void evaluate_until(const Workload& workload, bool reads_json, Clock::time_point end, Work& work) {
+  constexpr std::size_t kEvaluationsAtOnce = 4096;  // between two looks at the clock
+  const double began = thread_cpu_seconds();
+  std::size_t next = 0;
+  do {
+    const std::size_t enough = work.evaluations + kEvaluationsAtOnce;
+    while (work.evaluations < enough) {
+      if (reads_json) {
+        evaluate_all(*workload.evaluator, *Context::parse(workload.texts[next]), work);
+      } else {
+        evaluate_all(*workload.evaluator, workload.contexts[next], work);
+      }
+      next = next + 1 == workload.contexts.size() ? 0 : next + 1;
+    }
+  } while (Clock::now() < end);
+  work.cpu_seconds = thread_cpu_seconds() - began;
+}
+
+std::string timed(const Workload& workload, bool reads_json, double seconds, std::size_t threads) {
+  struct alignas(128) Shard {
+    Work work;
+  };
+  std::vector<Shard> shards(threads);
+  std::vector<std::thread> running;
+  running.reserve(threads);
+  const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                      std::chrono::duration<double>(seconds));
+  std::atomic<std::size_t> bytes = 0;
+  for (std::size_t i = 1; i < threads; ++i) {
+    running.emplace_back([&, i] { evaluate_until(workload, reads_json, end, shards[i].work); });
+  }
+  const std::size_t bytes_before = allocated_bytes;
+  evaluate_until(workload, reads_json, end, shards[0].work);
+  for (std::thread& thread : running) thread.join();
+  bytes = allocated_bytes - bytes_before;
+  Work all;
+  for (const Shard& shard : shards) {
+    all.evaluations += shard.work.evaluations;
+    all.cpu_seconds += shard.work.cpu_seconds;
+    all.sum += shard.work.sum;
+  }
+  return fmt::format(R"({{"evaluations":{},"cpu_seconds":{},"allocated_bytes":{},"sum":{}}})",
+                     all.evaluations, all.cpu_seconds, bytes.load(), all.sum);
+}
+
+std::string latency(const Workload& workload) {
+  constexpr std::size_t kSamples = 1'000'000;
+  std::vector<std::uint32_t> samples;
+  samples.reserve(kSamples);
+  const auto& flags = workload.evaluator->flags();
+  std::size_t sum = 0;
+  for (std::size_t n = 0; samples.size() < kSamples; ++n) {
+    const Flag& flag = flags[n % flags.size()];
+    const Context& context = workload.contexts[n / flags.size() % workload.contexts.size()];
+    const auto began = Clock::now();
+    sum += workload.evaluator->evaluate(flag, context).variation.value_or(7);
+    const auto took = Clock::now() - began;
+    samples.push_back(static_cast<std::uint32_t>(std::chrono::nanoseconds(took).count()));
+  }
+  std::ranges::sort(samples);
+  return fmt::format(R"({{"p50_ns":{},"p99_ns":{},"sum":{}}})", samples[kSamples / 2],
+                     samples[kSamples / 100 * 99], sum);
+}
+
+std::string check(const Workload& workload) {
+  std::map<std::string, std::size_t> counts;
+  for (const Context& context : workload.contexts) {
+    for (const Flag& flag : workload.evaluator->flags()) {
+      const auto variation = workload.evaluator->evaluate(flag, context).variation;
+      ++counts[fmt::format("{} {}", flag.key, variation ? static_cast<int>(*variation) : -1)];
+    }
+  }
+  std::string out = "{";
+  for (const auto& [name, count] : counts)
+    out += fmt::format(R"({}"{}":{})", out.size() > 1 ? "," : "", name, count);
+  return out + "}";
+}
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  if (argc != 3) stop("usage: bench_evaluate DATA CONTEXTS");
+  const Workload workload = read(argv[1], argv[2]);
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string what;
+    double seconds = 0;
+    std::size_t threads = 1;
+    words >> what >> seconds >> threads;
+    if (what == "each" || what == "json") {
+      std::cout << timed(workload, what == "json", seconds, threads) << std::endl;
+    } else if (what == "latency") {
+      std::cout << latency(workload) << std::endl;
+    } else if (what == "check") {
+      std::cout << check(workload) << std::endl;
+    } else {
+      stop("each, json, latency or check, not " + what);
+    }
+  }
+}

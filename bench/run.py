@@ -21,6 +21,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
+from evaluate import evaluate  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from harness import Server, wait_until  # noqa: E402
 from roles import RoleProcess  # noqa: E402
@@ -86,15 +87,6 @@ def events_in(payload):
         else:
             total += 1
     return total
-
-
-def evaluate(figures):
-    done = subprocess.run([str(BUILD / "bench_evaluate"), "--benchmark_format=json", "--benchmark_min_time=1"],
-                          capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    for run in json.loads(done.stdout)["benchmarks"]:
-        figures.add("evaluate", run["name"], "1/s", 1e9 / run["cpu_time"],
-                    "one core, in process, compiled flag set (bench/evaluate.cc)")
 
 
 def ingest(figures):

@@ -11,6 +11,7 @@
 namespace flagstream::catalog {
 namespace {
 
+constexpr std::int64_t kDateMax = 9'200'000'000'000;  // ms: beyond 2261 Go's nanoseconds overflow
 constexpr std::int64_t kRegexMemoryMax = 1 << 20;
 constexpr std::size_t kRegexBytesMax = 1'000;
 
@@ -67,7 +68,7 @@ bool take_number(std::string_view& text, std::size_t digits, int least, int most
   return number >= least && number <= most;
 }
 
-// RFC 3339 as every SDK reads it: capitals, two-digit hours, at most 9 digits of a second, a zone.
+// RFC 3339 as every SDK reads it: capitals, two-digit hours, no finer than milliseconds, a zone.
 bool is_date(std::string_view text) {
   if (!take_number(text, 4, 0, 9999) || !take(text, '-') || !take_number(text, 2, 1, 12) ||
       !take(text, '-') || !take_number(text, 2, 1, 31) || !take(text, 'T') ||
@@ -77,7 +78,7 @@ bool is_date(std::string_view text) {
   if (take(text, '.')) {
     std::size_t digits = 0;
     while (!text.empty() && is_digit(text.front())) text.remove_prefix(1), ++digits;
-    if (digits < 1 || digits > 9) return false;
+    if (digits < 1 || digits > 3) return false;
   }
   if (text == "Z") return true;
   if (!take(text, '+') && !take(text, '-')) return false;
@@ -200,7 +201,9 @@ Result<void> check_clause_value(ValueType type, const json::Value& value) {
       if (value.is_number()) return {};
       return invalid("values must be numbers");
     case ValueType::Date:
-      if (value.is_int64() || (text != nullptr && is_date(*text))) return {};
+      if (value.is_int64() && value.get_int64() >= -kDateMax && value.get_int64() <= kDateMax)
+        return {};
+      if (text != nullptr && is_date(*text)) return {};
       return invalid("values must be whole milliseconds or dates like 2026-01-31T23:59:59Z");
     case ValueType::SemVer:
       if (text != nullptr && is_semver(*text)) return {};
@@ -219,13 +222,16 @@ bool is_context_kind(std::string_view kind) {
          });
 }
 
-// A literal name, or a path of non-empty components with ~0 and ~1 as its only escapes.
+// A literal name, or a path of non-empty components with ~0 and ~1 as its only escapes.  Some SDKs
+// look for // and ~ in names too, leave a component alone that begins with an escape, take /kind
+// for all kinds of a context, and refuse _meta.
 bool is_attribute_reference(std::string_view text) {
-  if (text.empty()) return false;
-  if (text.front() != '/') return true;
-  if (text.back() == '/' || text.find("//") != std::string_view::npos) return false;
+  if (text.empty() || text.back() == '~' || text.find("//") != std::string_view::npos) return false;
+  if (text.front() != '/') return text != "_meta";
+  if (text.back() == '/' || text.find("/~") != std::string_view::npos) return false;
+  if (text == "/kind" || text == "/_meta" || text.starts_with("/_meta/")) return false;
   for (std::size_t at = text.find('~'); at != std::string_view::npos; at = text.find('~', at + 1)) {
-    if (at + 1 == text.size() || (text[at + 1] != '0' && text[at + 1] != '1')) return false;
+    if (text[at + 1] != '0' && text[at + 1] != '1') return false;
   }
   return true;
 }

@@ -32,6 +32,8 @@ Result<void> check_serve(const Flag& flag, const Serve& serve) {
   if (total != kWeightsTotal) return invalid("weights must add up to 100000");
   FS_TRY(check_kind(rollout.context_kind));
   if (!rollout.bucket_by.empty()) FS_TRY(check_reference(rollout.bucket_by));
+  if (rollout.bucket_by == "kind")
+    return invalid("contexts cannot be put in buckets by their kind");
   if (rollout.seed && (*rollout.seed < 1 || *rollout.seed > kWholeMax)) {
     return invalid("a seed must be at least 1");
   }

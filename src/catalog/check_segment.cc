@@ -30,6 +30,7 @@ Result<void> check_rule(const SegmentRule& rule) {
   if (!rule.weight) return {};
   FS_TRY(check_kind(rule.rollout_context_kind));
   if (!rule.bucket_by.empty()) FS_TRY(check_reference(rule.bucket_by));
+  if (rule.bucket_by == "kind") return invalid("contexts cannot be put in buckets by their kind");
   // Without such a context some SDKs count it into the rollout and others out of it.
   const bool has_kind = std::any_of(
       rule.clauses.begin(), rule.clauses.end(),

@@ -86,6 +86,7 @@ class ContextReader {
 
  private:
   static constexpr std::size_t kMadeForEach = 2;  // kind and anonymous
+  static constexpr std::size_t kBuiltIn = 4;      // kind, key, name and anonymous
 
   Result<void> read_multi(const Node& node) {
     for (const auto& [name, value] : Members(node)) {
@@ -101,6 +102,7 @@ class ContextReader {
     if (node.type != NodeType::Object) return invalid(fmt::format("the {} is not an object", kind));
     IndividualContext& made = context_.individuals_.emplace_back();
     made.kind = Name(kind);
+    reserve(made, node);
     const Node* key = nullptr;
     const Node* name = nullptr;
     const Node* anonymous = nullptr;
@@ -147,6 +149,7 @@ class ContextReader {
     IndividualContext& made = context_.individuals_.emplace_back();
     made.kind = Name(kUserKind);
     if (!is_null(custom)) {
+      reserve(made, *custom);
       for (const auto& [member, value] : Members(*custom)) {
         if (!member.empty() && !is_reserved(member)) add(made, member, value);
       }
@@ -164,6 +167,13 @@ class ContextReader {
     return {};
   }
 
+  static void reserve(IndividualContext& made, const Node& attributes) {
+    std::size_t count = kBuiltIn;
+    for ([[maybe_unused]] const auto& member : Members(attributes)) ++count;
+    made.attributes.reserve(count);
+    made.tags.reserve(count);
+  }
+
   static void add(IndividualContext& made, std::string_view name, const Node& value) {
     made.attributes.push_back({name, &value});
     made.tags.push_back(static_cast<std::uint32_t>(hash_of(name)));
@@ -173,6 +183,7 @@ class ContextReader {
   void add_built_in(IndividualContext& made, const Node& key, const Node* name,
                     const Node* anonymous) {
     made.key = key.text;
+    made.key_hash = hash_of(key.text);
     made.is_anonymous = anonymous != nullptr && anonymous->boolean;
     Node& kind = context_.made_.emplace_back();
     kind.type = NodeType::String;

@@ -26,6 +26,7 @@ struct Attribute {
 struct IndividualContext {
   Name kind;
   std::string_view key;
+  std::uint64_t key_hash = 0;  // hash_of(key)
   bool is_anonymous = false;
   // In the order of their weight: of two with one name the later counts.  kind, key, name and
   // anonymous are among them.

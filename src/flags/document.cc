@@ -109,7 +109,7 @@ class DocumentReader {
   }
 
  private:
-  static constexpr std::size_t kBytesANode = 8;
+  static constexpr std::size_t kBytesANode = 6;
   static constexpr std::size_t kNodesAtFirst = 256;
   static constexpr std::size_t kDepthAtFirst = 16;
 

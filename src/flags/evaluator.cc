@@ -62,7 +62,7 @@ void serve_outcome(const Flag& flag, const Outcome& outcome, const Context& cont
 
 bool names(const SegmentTarget& target, const Context& context) {
   const IndividualContext* individual = context.find(target.context_kind);
-  return individual != nullptr && target.keys.contains(individual->key);
+  return individual != nullptr && target.keys.contains(individual->key, individual->key_hash);
 }
 
 // One evaluation, from its flag down through prerequisites and segments.
@@ -103,7 +103,7 @@ class Run {
     }
     for (const Target& target : flag.targets) {
       const IndividualContext* individual = context_.find(target.context_kind);
-      if (individual != nullptr && target.keys.contains(individual->key)) {
+      if (individual != nullptr && target.keys.contains(individual->key, individual->key_hash)) {
         reason.kind = ReasonKind::TargetMatch;
         return serve(flag, target.variation, answer);
       }
@@ -191,9 +191,9 @@ class Run {
     const IndividualContext* user = context_.user();
     const bool is_user_alone = user != nullptr && !context_.is_multi();
     const auto is_named = [this](const SegmentTarget& each) { return names(each, context_); };
-    if (user != nullptr && segment.included.contains(user->key)) return true;
+    if (user != nullptr && segment.included.contains(user->key, user->key_hash)) return true;
     if (!is_user_alone && std::ranges::any_of(segment.included_contexts, is_named)) return true;
-    if (user != nullptr && segment.excluded.contains(user->key)) return false;
+    if (user != nullptr && segment.excluded.contains(user->key, user->key_hash)) return false;
     if (!is_user_alone && std::ranges::any_of(segment.excluded_contexts, is_named)) return false;
     return std::nullopt;
   }

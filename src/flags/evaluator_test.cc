@@ -184,6 +184,13 @@ TEST(Experiments, UntrackedEntriesAndAbsentKindsAreNotIn) {
       expected);
 }
 
+TEST(Experiments, WhoeverGetsTheRestIsInEvenWithoutTheKind) {
+  EXPECT_EQ(with_rollout(R"("kind":"experiment","contextKind":"org","variations":[
+                         {"variation":0,"weight":0},{"variation":1,"weight":0}])",
+                         kUser),
+            result(R"("b")", "1", R"("kind":"FALLTHROUGH","inExperiment":true)"));
+}
+
 TEST(Experiments, DecideWhetherTheReasonIsTracked) {
   const auto is_experiment = [](std::string_view more) {
     const auto evaluator = *Evaluator::compile(flag_document(more));

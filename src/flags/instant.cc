@@ -88,12 +88,14 @@ std::optional<Instant> Instant::parse(std::string_view text) {
     if (offset_hour > 23 || offset_minute > 59) return std::nullopt;
     offset_minutes = sign * (offset_hour * 60 + offset_minute);
   }
-  const std::chrono::year_month_day date{std::chrono::year(year),
-                                         std::chrono::month(static_cast<unsigned>(month)),
-                                         std::chrono::day(static_cast<unsigned>(day))};
-  if (!in.is_done() || !date.ok() || nanoseconds < 0) return std::nullopt;
+  if (!in.is_done() || nanoseconds < 0) return std::nullopt;
+  if (month < 1 || month > 12 || day < 1 || day > 31) return std::nullopt;
   if (hour > 23 || minute > 59 || second > 59) return std::nullopt;
-  const std::int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
+  // As in SDKs, a day that its month lacks is one of the next month.
+  const std::chrono::year_month_day first{std::chrono::year(year),
+                                          std::chrono::month(static_cast<unsigned>(month)),
+                                          std::chrono::day(1)};
+  const std::int64_t days = std::chrono::sys_days(first).time_since_epoch().count() + day - 1;
   return Instant{days * 86'400 + hour * 3'600 + (minute - offset_minutes) * 60 + second,
                  nanoseconds};
 }

@@ -16,7 +16,8 @@ struct Instant {
 
   // A fraction of a millisecond is cut off; what is far beyond all calendars is cut to its side.
   static Instant from_unix_ms(double milliseconds);
-  // YYYY-MM-DDThh:mm:ss[.fraction](Z|+hh:mm|-hh:mm) and nothing else.
+  // YYYY-MM-DDThh:mm:ss[.fraction](Z|+hh:mm|-hh:mm) and nothing else.  Every month may be written
+  // with 31 days: those that it lacks are the first ones of the next.
   static std::optional<Instant> parse(std::string_view text);
 };
 

@@ -5,7 +5,8 @@
 namespace flagstream::flags {
 namespace {
 
-std::uint32_t tag_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32); }
+// Never 0, which is an empty slot's.
+std::uint32_t tag_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32) | 1; }
 
 }  // namespace
 
@@ -20,17 +21,17 @@ KeySet::KeySet(std::vector<std::string_view> keys) {
   for (const std::string_view key : keys) {
     const std::uint64_t hash = hash_of(key);
     std::size_t at = hash & (slots - 1);
-    while (slots_[at].data() != nullptr && slots_[at] != key) at = (at + 1) & (slots - 1);
+    while (tags_[at] != 0 && slots_[at] != key) at = (at + 1) & (slots - 1);
     slots_[at] = key;
     tags_[at] = tag_of(hash);
   }
 }
 
-bool KeySet::contains_hashed(std::string_view key) const {
-  const std::uint64_t hash = hash_of(key);
-  const std::size_t mask = slots_.size() - 1;
-  for (std::size_t at = hash & mask; slots_[at].data() != nullptr; at = (at + 1) & mask) {
-    if (tags_[at] == tag_of(hash) && is_same(slots_[at], key)) return true;
+bool KeySet::contains_hashed(std::string_view key, std::uint64_t hash) const {
+  const std::size_t mask = tags_.size() - 1;
+  const std::uint32_t tag = tag_of(hash);
+  for (std::size_t at = hash & mask; tags_[at] != 0; at = (at + 1) & mask) {
+    if (tags_[at] == tag && is_same(slots_[at], key)) return true;
   }
   return false;
 }

@@ -84,20 +84,28 @@ class KeySet {
 
   bool is_empty() const { return slots_.empty(); }
   bool contains(std::string_view key) const {
-    if (!tags_.empty()) return contains_hashed(key);
+    return tags_.empty() ? contains_scanned(key) : contains_hashed(key, hash_of(key));
+  }
+  // The same where hash_of(key) is known.
+  bool contains(std::string_view key, std::uint64_t hash) const {
+    return tags_.empty() ? contains_scanned(key) : contains_hashed(key, hash);
+  }
+
+ private:
+  bool contains_scanned(std::string_view key) const {
     for (const std::string_view each : slots_) {
       if (is_same(each, key)) return true;
     }
     return false;
   }
-
- private:
-  bool contains_hashed(std::string_view key) const;
+  bool contains_hashed(std::string_view key, std::uint64_t hash) const;
 
   static constexpr std::size_t kScannedMax = 8;  // so few are compared one by one
 
-  std::vector<std::string_view> slots_;  // open addressing: an empty slot has no data()
-  std::vector<std::uint32_t> tags_;      // of each slot; empty: slots_ is a plain list
+  std::vector<std::string_view> slots_;  // open addressing
+  // Of each slot, 0 where it is empty: most of those who are in no set need to look at nothing
+  // else.  Without tags slots_ is a plain list.
+  std::vector<std::uint32_t> tags_;
 };
 
 }  // namespace flagstream::flags

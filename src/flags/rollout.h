@@ -76,12 +76,14 @@ struct Rollout {
     if (entries.empty() || !bucketing.is_valid()) return {};
     const Bucket bucket = bucketing.bucket(context);
     // Counted without a branch: no processor can foresee where a hash falls.  The last entry gets
-    // the rest where the shares are less than everything.
+    // the rest where the shares are less than everything; as in SDKs, whoever gets the rest is in
+    // the experiment, even without a context of its kind (where all shares are nothing).
     std::size_t index = 0;
     for (const Entry& entry : entries) index += bucket.bits >= entry.limit ? 1 : 0;
     const Entry& chosen = entries[std::min(index, entries.size() - 1)];
+    const bool takes_part = bucket.has_context || index == entries.size();
     return {.variation = chosen.variation,
-            .is_in_experiment = is_experiment && bucket.has_context && !chosen.is_untracked};
+            .is_in_experiment = is_experiment && takes_part && !chosen.is_untracked};
   }
 };
 

@@ -153,8 +153,8 @@ std::uint64_t first_60_bits_of(const Sha1State& state) {
   return (std::uint64_t{state[0]} << 32 | state[1]) >> 4;
 }
 
-void do_block(Sha1State& state, const unsigned char* block) {
-  if (kHasShaInstructions) return sha1_block_sha_instructions(state, block);
+void do_block(Sha1State& state, const unsigned char* block, bool uses_instructions) {
+  if (uses_instructions) return sha1_block_sha_instructions(state, block);
   sha1_block_portable(state, block);
 }
 
@@ -217,24 +217,24 @@ PrefixedSha1::PrefixedSha1(std::string prefix) : prefix_(std::move(prefix)) {
 
 std::uint64_t PrefixedSha1::first_60_bits(std::string_view value) const {
   const std::size_t size = prefix_.size() + value.size();
-  if (size > kOneBlockMax) return many_blocks(value);
+  if (size > kOneBlockMax) return many_blocks(value, kHasShaInstructions);
   if (kCanSplice) return spliced_60_bits(block_.data(), prefix_.size(), value);
-  return one_block(value);
+  return one_block(value, kHasShaInstructions);
 }
 
-std::uint64_t PrefixedSha1::one_block(std::string_view value) const {
+std::uint64_t PrefixedSha1::one_block(std::string_view value, bool uses_instructions) const {
   const std::size_t size = prefix_.size() + value.size();
   alignas(16) std::array<unsigned char, kBlockBytes> block = block_;
   std::copy_n(value.data(), value.size(), block.data() + prefix_.size());
   block[size] = 0x80;
   put_bit_size(block.data(), size);
-  if (kHasShaInstructions) return one_block_60_bits(block.data());
+  if (uses_instructions) return one_block_60_bits(block.data());
   Sha1State state = kSha1Begin;
   sha1_block_portable(state, block.data());
   return first_60_bits_of(state);
 }
 
-std::uint64_t PrefixedSha1::many_blocks(std::string_view value) const {
+std::uint64_t PrefixedSha1::many_blocks(std::string_view value, bool uses_instructions) const {
   Sha1State state = kSha1Begin;
   std::array<unsigned char, kBlockBytes> block{};
   std::size_t filled = 0;
@@ -245,18 +245,18 @@ std::uint64_t PrefixedSha1::many_blocks(std::string_view value) const {
       part.remove_prefix(size);
       filled += size;
       if (filled < kBlockBytes) break;
-      do_block(state, block.data());
+      do_block(state, block.data(), uses_instructions);
       filled = 0;
     }
   }
   block[filled++] = 0x80;
   std::memset(block.data() + filled, 0, kBlockBytes - filled);
   if (filled > kBlockBytes - 8) {
-    do_block(state, block.data());
+    do_block(state, block.data(), uses_instructions);
     block.fill(0);
   }
   put_bit_size(block.data(), prefix_.size() + value.size());
-  do_block(state, block.data());
+  do_block(state, block.data(), uses_instructions);
   return first_60_bits_of(state);
 }
 

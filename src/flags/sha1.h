@@ -20,8 +20,9 @@ class PrefixedSha1 {
 
  private:
   friend class PrefixedSha1Test;
-  std::uint64_t one_block(std::string_view value) const;  // without AVX-512
-  std::uint64_t many_blocks(std::string_view value) const;
+  // Without AVX-512; with SHA instructions only where the processor has them.
+  std::uint64_t one_block(std::string_view value, bool uses_instructions) const;
+  std::uint64_t many_blocks(std::string_view value, bool uses_instructions) const;
 
   alignas(64) std::array<unsigned char, 64> block_{};  // the prefix, if it fits, then zeros
   std::string prefix_;

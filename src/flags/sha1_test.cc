@@ -7,8 +7,13 @@ namespace flagstream::flags {
 
 class PrefixedSha1Test : public testing::Test {
  protected:
-  static std::uint64_t one_block(const PrefixedSha1& hash, std::string_view value) {
-    return hash.one_block(value);
+  static std::uint64_t one_block(const PrefixedSha1& hash, std::string_view value,
+                                 bool uses_instructions) {
+    return hash.one_block(value, uses_instructions);
+  }
+  static std::uint64_t many_blocks(const PrefixedSha1& hash, std::string_view value,
+                                   bool uses_instructions) {
+    return hash.many_blocks(value, uses_instructions);
   }
 };
 
@@ -74,14 +79,29 @@ TEST(Sha1, EverySizeAndCutAgreesWithOpenSsl) {
   }
 }
 
-TEST_F(PrefixedSha1Test, OneBlockThroughMemoryAgreesWithOpenSsl) {
+TEST_F(PrefixedSha1Test, ManyBlocksAgreeWithOpenSslOnEveryProcessor) {
+  std::string text;
+  for (std::size_t size = 0; size <= 200; ++size) {
+    for (const bool uses_instructions : {false, has_sha_instructions()}) {
+      const PrefixedSha1 hash(text.substr(0, size / 3));
+      EXPECT_EQ(many_blocks(hash, text.substr(size / 3), uses_instructions),
+                openssl_first_60_bits(text))
+          << size;
+    }
+    text += static_cast<char>('!' + size % 90);
+  }
+}
+
+TEST_F(PrefixedSha1Test, OneBlockThroughMemoryAgreesWithOpenSslOnEveryProcessor) {
   for (std::size_t size = 0; size <= 55; ++size) {
     const std::string text =
         std::string("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS").substr(0, size);
     for (const std::size_t cut : {std::size_t{0}, size / 2, size}) {
-      EXPECT_EQ(one_block(PrefixedSha1(text.substr(0, cut)), text.substr(cut)),
-                openssl_first_60_bits(text))
-          << size << " cut at " << cut;
+      for (const bool uses_instructions : {false, has_sha_instructions()}) {
+        EXPECT_EQ(one_block(PrefixedSha1(text.substr(0, cut)), text.substr(cut), uses_instructions),
+                  openssl_first_60_bits(text))
+            << size << " cut at " << cut;
+      }
     }
   }
 }

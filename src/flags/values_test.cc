@@ -24,6 +24,12 @@ TEST(Instant, MillisecondsAndTextAgree) {
   EXPECT_LT(Instant::from_unix_ms(-1e300), Instant::from_unix_ms(1e300));
 }
 
+TEST(Instant, DaysThatAMonthLacksAreThoseOfTheNext) {
+  EXPECT_EQ(Instant::parse("2017-02-29T00:00:00Z"), Instant::parse("2017-03-01T00:00:00Z"));
+  EXPECT_EQ(Instant::parse("2020-02-31T00:00:00Z"), Instant::parse("2020-03-02T00:00:00Z"));
+  EXPECT_EQ(Instant::parse("2019-04-31T12:00:00Z"), Instant::parse("2019-05-01T12:00:00Z"));
+}
+
 TEST(Instant, EverythingElseIsRefused) {
   for (const std::string_view text : {"",
                                       "2017-12-06",
@@ -36,7 +42,9 @@ TEST(Instant, EverythingElseIsRefused) {
                                       "2017-12-06T00:00:00.Z",
                                       "2017-12-06T00:00:00.1234567890Z",
                                       "2017-13-06T00:00:00Z",
-                                      "2017-02-29T00:00:00Z",
+                                      "2017-12-32T00:00:00Z",
+                                      "2017-12-00T00:00:00Z",
+                                      "2017-00-06T00:00:00Z",
                                       "2017-12-06T24:00:00Z",
                                       "2017-12-06T00:60:00Z",
                                       "2017-12-06T00:00:61Z",
