@@ -1,7 +1,7 @@
 """Runs the benchmark jobs and writes bench/results/latest.json: one object per figure with job, metric, unit, value,
 peer, ratio and method.
 
-    bench/run.py [JOB ...]        evaluate ingest process lake visible; none: all
+    bench/run.py [JOB ...]        evaluate ingest process lake visible delivery; none: all
 
 Every job measures its peer in the same run, because machines differ and are noisy; the ratio is what to compare.
 Load and server share the machine, so absolute figures are lower bounds.
@@ -21,6 +21,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
+from delivery import delivery  # noqa: E402
 from evaluate import evaluate  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from harness import Server, wait_until  # noqa: E402
@@ -194,7 +195,7 @@ def whole_pipeline_peak(server):
     return stored["payloads"] / (SECONDS + time.monotonic() - began)
 
 
-JOBS = {"evaluate": evaluate, "ingest": ingest, "process": process, "lake": lake, "visible": visible}
+JOBS = {"evaluate": evaluate, "ingest": ingest, "process": process, "lake": lake, "visible": visible, "delivery": delivery}
 
 
 def main():

@@ -20,7 +20,8 @@ class Discard final : public log::Appender {
   void append(log::Partition, log::Batch, Completion done) override { done(log::Appended{}); }
 };
 
-io::Task<Result<ingest::KnownEnvironment>> anyone(ingest::CredentialKind, std::string_view) {
+io::Task<Result<ingest::KnownEnvironment>> anyone(ingest::CredentialKind, std::string_view,
+                                                  std::string_view) {
   co_return ingest::KnownEnvironment{};
 }
 
