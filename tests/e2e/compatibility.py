@@ -14,6 +14,7 @@ from harness import ROOT
 RECORDED = ROOT / "build/logs/compatibility.json"
 
 SERVER, OPENFEATURE = "Server-side SDKs", "OpenFeature providers over a server-side SDK"
+CLIENT, OFREP = "Client-side SDKs", "OpenFeature providers that evaluate remotely (OFREP)"
 # The checks of tests/e2e/test_sdk_matrix.py, in the order of the page's columns.
 INITIALIZE, EVALUATE, CHANGE, DELETE, LISTENER, IDENTIFY, CUSTOM, COUNTS, RECONNECT, WRONG_KEY, ROTATED_KEY = (
     "initialize", "evaluate", "change", "delete", "listener", "identify", "custom", "counts", "reconnect", "wrong key",
@@ -44,6 +45,14 @@ SDKS = [
         ("streaming", "polling"), OPENFEATURE),
     Sdk("OpenFeature for Python", "launchdarkly-openfeature-server", "sdks/python/requirements.txt",
         ("streaming", "polling"), OPENFEATURE),
+    Sdk("JavaScript in Chromium", "@launchdarkly/js-client-sdk", "client_sdk/package-lock.json",
+        ("streaming", "report", "secure"), CLIENT),
+    Sdk("JavaScript in Chromium, 3.x", "launchdarkly-js-client-sdk", "client_sdk/package-lock.json",
+        ("streaming", "report", "secure"), CLIENT),
+    Sdk("Node.js, client-side", "launchdarkly-node-client-sdk", "client_sdk/package-lock.json",
+        ("streaming", "report", "secure"), CLIENT),
+    Sdk("OFREP for servers", "@openfeature/ofrep-provider", "ofrep/package-lock.json", ("single",), OFREP),
+    Sdk("OFREP for the web", "@openfeature/ofrep-web-provider", "ofrep/package-lock.json", ("stream", "poll"), OFREP),
 ]
 
 

@@ -5,12 +5,14 @@ import time
 
 import pytest
 
+import compatibility
 from client_sdks import ClientSdk
 from gateway import Gateway
 from harness import Server, request, wait_until
 
 ALL = ["js3", "js4", "node"]
 BROWSERS = ["js3", "js4"]
+NAMES = {"js4": "JavaScript in Chromium", "js3": "JavaScript in Chromium, 3.x", "node": "Node.js, client-side"}
 ALICE = {"kind": "user", "key": "alice"}
 EVERYBODY = {"usingMobileKey": True, "usingEnvironmentId": True}
 
@@ -81,6 +83,7 @@ def test_everything_that_rest_changes_arrives(server, name):
         assert sdk.evaluate(flag)["value"] is True
         sdk.stop()
         assert sdk.refused_by_cors() == []
+    compatibility.add(NAMES[name], "streaming", "initialize", "types", "change", "delete", "switch context")
 
 
 @pytest.mark.broad
@@ -105,6 +108,7 @@ def test_evaluations_are_counted_exactly(server, name):
     assert {variation: count for variation, count in counts.items() if count} == {"0": 37, "1": 25}
     server.wait_until_processed()
     assert server.sql("SELECT count(*) FROM events WHERE kind = 'custom' AND key = 'bought'")["rows"][0][0] >= 1
+    compatibility.add(NAMES[name], "streaming", "custom", "counts")
 
 
 @pytest.mark.broad
@@ -124,6 +128,7 @@ def test_the_context_can_travel_in_the_body(server, name):
             asked = sdk.requests()
             assert ("REPORT", f"/sdk/evalx/{sdk.env}/context", 200) in asked, asked
             assert ("GET", f"/ping/{sdk.env}", 200) in asked, asked
+    compatibility.add(NAMES[name], "report", "initialize", "change")
 
 
 @pytest.mark.broad
@@ -136,6 +141,7 @@ def test_a_wrong_id_fails_once_and_readably(server, name):
         if name in BROWSERS:
             polls = [status for method, path, status in sdk.requests() if method == "GET" and "/evalx/" in path]
             assert polls == [404]
+    compatibility.add(NAMES[name], "streaming", "wrong key")
 
 
 @pytest.mark.broad
@@ -152,6 +158,7 @@ def test_reconnects_after_a_restart_of_the_gateway(server, name):
         sdk.expect_change(flag, seconds=60)
         assert sdk.evaluate(flag)["value"] is True
         sdk.stop()
+    compatibility.add(NAMES[name], "streaming", "reconnect")
 
 
 def answers(server):
@@ -192,6 +199,7 @@ def test_secure_mode_wants_the_hash_of_the_context(name):
                     sdk.expect_change("banner-text")
                 sdk.stop()
                 assert sdk.refused_by_cors() == []
+    compatibility.add(NAMES[name], "secure", "initialize", "change", "secure mode")
 
 
 @pytest.mark.broad
@@ -227,6 +235,7 @@ def test_a_segment_and_a_prerequisite_change_what_a_client_sees(name):
             sdk.expect_change("dark-mode")
             assert sdk.evaluate("dark-mode")["value"] is None, "hidden now"
             sdk.stop()
+    compatibility.add(NAMES[name], "streaming", "hidden")
 
 
 def test_mobile_sdks_are_served_by_their_key(server):

@@ -1,14 +1,19 @@
 """The official OpenFeature SDKs with their OFREP providers, unmodified, against the real server."""
+import hashlib
+import hmac
 import json
 import os
 import queue
 import subprocess
 import threading
+import time
 
 import pytest
 
+import compatibility
 from harness import ROOT, Server, request, wait_until
 
+SERVER_PROVIDER, WEB_PROVIDER = "OFREP for servers", "OFREP for the web"
 PROVIDER = ROOT / "tests/e2e/ofrep/provider.mjs"
 FLAGS = "/ofrep/v1/evaluate/flags"
 
@@ -96,6 +101,7 @@ def test_the_server_provider_reports_what_is_wrong(server):
         assert (nobody["value"], nobody["errorCode"]) == ("mine", "TARGETING_KEY_MISSING")
         wrong = provider.evaluate("banner-text", "string", "mine", USER | {"anonymous": "perhaps"})
         assert (wrong["value"], wrong["errorCode"]) == ("mine", "INVALID_CONTEXT")
+    compatibility.add(SERVER_PROVIDER, "single", "initialize", "types", "switch context")
 
 
 def test_a_web_provider_sees_only_what_is_for_it_and_every_change_at_once(server):
@@ -110,6 +116,7 @@ def test_a_web_provider_sees_only_what_is_for_it_and_every_change_at_once(server
         server.flag_on("with-a-switch", on=not before)
         assert "with-a-switch" in provider.expect("changed")["flags"]
         assert provider.evaluate("with-a-switch")["value"] is not before
+    compatibility.add(WEB_PROVIDER, "stream", "initialize", "types", "change", "hidden")
 
 
 def answer_of(server, key):
@@ -127,6 +134,7 @@ def test_a_web_provider_that_polls_is_told_304_and_sees_a_change_at_the_next_pol
         server.flag_on("with-a-switch", on=not before)
         assert provider.expect("changed")["flags"] == ["with-a-switch"]
         assert provider.evaluate("with-a-switch")["value"] is not before
+    compatibility.add(WEB_PROVIDER, "poll", "initialize", "change")
 
 
 @pytest.mark.broad
@@ -136,6 +144,7 @@ def test_the_server_provider_sees_a_change_at_its_next_evaluation(server):
         before = provider.evaluate("with-a-switch", context=USER)["value"]
         server.flag_on("with-a-switch", on=not before)
         wait_until(lambda: provider.evaluate("with-a-switch", context=USER)["value"] is not before, 20, "the change arrives")
+    compatibility.add(SERVER_PROVIDER, "single", "change")
 
 
 @pytest.mark.broad
@@ -146,6 +155,7 @@ def test_another_context_gets_its_own_values(server):
         provider.say({"setContext": {"targetingKey": "u2", "country": "us"}})
         provider.expect("context")
         assert provider.evaluate("banner-text", "string", "?")["value"] == "Welcome"
+    compatibility.add(WEB_PROVIDER, "stream", "switch context")
 
 
 @pytest.mark.broad
@@ -163,6 +173,7 @@ def test_a_wrong_key_is_a_fatal_error_of_the_web_provider(server, kind):
     with Provider(server, kind, "0123456789abcdef01234567", USER) as provider:
         failed = provider.expect("failed")
         assert failed["code"] == "PROVIDER_FATAL", failed
+    compatibility.add(WEB_PROVIDER, kind, "wrong key")
 
 
 @pytest.mark.broad
@@ -177,6 +188,7 @@ def test_a_wrong_key_gives_the_server_provider_its_defaults(server):
         provider.expect("ready")
         answer = provider.evaluate("banner-text", "string", "mine", USER)
         assert (answer["value"], answer["reason"], answer["errorCode"]) == ("mine", "ERROR", "GENERAL")
+    compatibility.add(SERVER_PROVIDER, "single", "wrong key")
 
 
 @pytest.mark.broad
@@ -191,6 +203,8 @@ def test_providers_go_on_after_the_gateway_was_killed(server):
         wait_until(lambda: switch(server, not before), 30, "the flag is switched while the provider is away or back")
         wait_until(lambda: web.evaluate("with-a-switch")["value"] is not before, 60, "the provider has caught up")
         assert ours.evaluate("with-a-switch", context=USER)["value"] is not before
+    compatibility.add(WEB_PROVIDER, "stream", "reconnect")
+    compatibility.add(SERVER_PROVIDER, "single", "reconnect")
 
 
 def switch(server, on):
@@ -199,3 +213,33 @@ def switch(server, on):
         return True
     except (OSError, AssertionError):
         return False
+
+
+@pytest.mark.broad
+def test_a_rotated_key_cuts_no_provider_off():
+    with Server() as server:
+        old = server.sdk_key
+        expiry = int((time.time() + 3600) * 1000)
+        answer = server.api("POST", f"/api/v2/projects/demo/environments/production/apiKey?expiry={expiry}")
+        assert answer.status == 200, answer.body
+        for key in (old, answer.json()["apiKey"]):
+            with Provider(server, "server", key) as provider:
+                provider.expect("ready")
+                assert provider.evaluate("banner-text", "string", "?", USER)["value"] == "Bienvenue, willkommen"
+    compatibility.add(SERVER_PROVIDER, "single", "rotated key")
+
+
+@pytest.mark.broad
+def test_secure_mode_holds_here_too():
+    with Server() as server:
+        path = "/api/v2/projects/demo/environments/production"
+        changed = server.api("PATCH", path, [{"op": "replace", "path": "/secureMode", "value": True}])
+        assert changed.status == 200, changed.body
+        client_side_id = server.keys["_id"]
+        wait_until(lambda: answer_of(server, client_side_id).status == 400, 20, "the hash is missed")
+        hashed = hmac.new(server.sdk_key.encode(), b"u1", hashlib.sha256).hexdigest()
+        for hash, status in [(hashed, 200), (hashed[::-1], 400)]:
+            answer = request("POST", f"{server.url}{FLAGS}?h={hash}", {"context": USER},
+                             {"Authorization": f"Bearer {client_side_id}"})
+            assert answer.status == status, answer.body
+        assert answer_of(server, server.sdk_key).status == 200
