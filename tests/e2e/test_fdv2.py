@@ -138,8 +138,8 @@ def test_old_streams_are_ended_and_the_sdk_comes_back():
         for mode in ("streaming", "fdv2"):
             sdk = Sdk(server, mode)
             sdk.expect("ready")
-            before = server.metrics()["flagstream_delivery_streams_aged_total"]
-            wait_until(lambda: server.metrics()["flagstream_delivery_streams_aged_total"] > before, 20, "a stream was ended")
+            before = server.metrics()['flagstream_delivery_streams_aged_total{side="server"}']
+            wait_until(lambda: server.metrics()['flagstream_delivery_streams_aged_total{side="server"}'] > before, 20, "a stream was ended")
             old = sdk.evaluate("free-shipping", USER)["value"]
             server.flag_on("free-shipping", on=not old)
             wait_until(lambda: sdk.evaluate("free-shipping", USER)["value"] is not old, 40, "the SDK follows all the same")
