@@ -102,8 +102,12 @@ def test_a_selector_is_good_in_polls_and_streams_and_after_a_restart(server):
     restart_gateway(server)
     assert intent_of(poll(server, state)) == "none"
     server.semantic_patch("dark-mode", [{"kind": "turnFlagOn"}])
-    server.semantic_patch("dark-mode", [{"kind": "turnFlagOff"}])
-    changes = poll(server, state)
+    off = server.semantic_patch("dark-mode", [{"kind": "turnFlagOff"}])["environments"]["production"]["version"]
+
+    def changes_with_both():
+        events = poll(server, state)
+        return events if any(event["data"].get("version") == off for event in events[1:-1]) else None
+    changes = wait_until(changes_with_both, 20, "both changes are there")
     assert intent_of(changes) == "xfer-changes"
     assert [event["data"]["key"] for event in changes[1:-1]] == ["dark-mode"]
     for odd in ("(p:p1:7)", "", "1.1.1.000000000000abcd", "%00", "x" * 5000):

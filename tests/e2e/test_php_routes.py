@@ -3,7 +3,7 @@ import email.utils
 
 import pytest
 
-from harness import Server, request
+from harness import Server, request, wait_until
 
 CACHE_TTL = 30
 
@@ -48,8 +48,9 @@ def test_a_cache_knows_how_long_and_asks_with_a_tag(server):
     before = get(server, "/sdk/flags/free-shipping").headers["ETag"]
     other = get(server, "/sdk/flags/dark-mode").headers["ETag"]
     server.flag_on("free-shipping", on=not get(server, "/sdk/flags/free-shipping").json()["on"])
-    changed = get(server, "/sdk/flags/free-shipping", {"If-None-Match": before})
-    assert changed.status == 200 and changed.headers["ETag"] != before
+    changed = wait_until(lambda: (found := get(server, "/sdk/flags/free-shipping", {"If-None-Match": before})).status == 200 and found,
+                         20, "the item has changed")
+    assert changed.headers["ETag"] != before
     assert get(server, "/sdk/flags/dark-mode", {"If-None-Match": other}).status == 304, "each item has its own"
 
 
