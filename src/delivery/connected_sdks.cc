@@ -218,6 +218,7 @@ std::string ConnectedSdks::list(EnvironmentId id) const {
     }
   }
   std::vector<const std::pair<const Description, Group>*> rows;
+  rows.reserve(groups.size());
   for (const auto& each : groups) rows.push_back(&each);
   std::ranges::stable_sort(rows, std::ranges::greater(),
                            [](const auto* each) { return each->second.instances; });

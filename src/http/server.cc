@@ -42,9 +42,9 @@ milliseconds tick_of(const Limits& limits) {
 
 // A listening socket of a shard.
 struct Door {
-  Door(ListeningSocket listening, io::Executor executor, bool tls)
+  Door(ListeningSocket listening, const io::Executor& executor, bool tls)
       : protocol(listening.protocol()),
-        socket(std::move(executor), listening.release()),
+        socket(executor, listening.release()),
         is_tls(tls) {}
 
   net::generic::stream_protocol protocol;
