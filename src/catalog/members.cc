@@ -36,6 +36,13 @@ Result<std::int64_t> Members::next_sequence() {
   return take.integer(0);
 }
 
+Result<std::int64_t> Members::last_sequence() {
+  FS_TRY(auto read, database_.prepare("SELECT next - 1 FROM counters WHERE name = 'membership'"));
+  FS_TRY(const bool found, read.step());
+  FS_ASSERT(found, "every counter is made with the schema");
+  return read.integer(0);
+}
+
 Result<void> Members::add_record(std::int64_t sequence, const std::string& record) {
   FS_TRY(auto insert,
          database_.prepare("INSERT INTO membership_outbox (sequence, record) VALUES (?1, ?2)"));
