@@ -90,12 +90,13 @@ Result<std::int64_t> Members::change(EnvironmentId environment, std::int64_t gen
   }
   FS_TRY(const std::int64_t sequence, next_sequence());
   auto out = change_of(environment, generation, sequence);
-  FS_TRY(store(generation, change.included_add, kIncluded, true, *out.mutable_included_add()));
+  // In the order of those who read the record: what is removed and added is there.
   FS_TRY(
       store(generation, change.included_remove, kIncluded, false, *out.mutable_included_remove()));
-  FS_TRY(store(generation, change.excluded_add, kExcluded, true, *out.mutable_excluded_add()));
   FS_TRY(
       store(generation, change.excluded_remove, kExcluded, false, *out.mutable_excluded_remove()));
+  FS_TRY(store(generation, change.included_add, kIncluded, true, *out.mutable_included_add()));
+  FS_TRY(store(generation, change.excluded_add, kExcluded, true, *out.mutable_excluded_add()));
   FS_TRY(const std::string record, environment::encode_membership_record(out));
   FS_TRY(add_record(sequence, record));
   return sequence;
