@@ -221,6 +221,7 @@ class EnvironmentsTest : public testing::Test {
   std::string folder_;
   std::chrono::milliseconds deadline_{60'000};
   SystemClock clock_;
+  FakeClock fake_clock_{1'000'000};
   telemetry::Registry registry_;
   std::unique_ptr<log::Log> log_;
   std::unique_ptr<log::Appender> appender_;
@@ -272,13 +273,12 @@ proto::Item with_key(std::uint64_t revision, const std::string& key, MicrosUtc e
 }
 
 TEST_F(EnvironmentsTest, AnExpiringKeyOpensItsEnvironmentUntilThen) {
-  FakeClock clock(1'000'000);
   proto::Item other = environment_item(1);
   other.set_environment_id(8);
   append({change(with_key(1, "mob-7", 2'000'000)), change(other)});
   environments_ =
       *Environments::start({.state_path = folder_ + "/state", .catch_up_deadline = deadline_},
-                           *log_, io::posix_file_system(), clock, registry_);
+                           *log_, io::posix_file_system(), fake_clock_, registry_);
   ASSERT_TRUE(read_to_end());
   const Credential key = Credential::of(CredentialKind::MobileKey, "mob-7");
   EXPECT_EQ(environments_->find(key), EnvironmentId{7});
@@ -290,12 +290,12 @@ TEST_F(EnvironmentsTest, AnExpiringKeyOpensItsEnvironmentUntilThen) {
     woken.notify_one();
   });
   const auto others = environments_->subscribe(EnvironmentId{8}, [&] { ++others_woken; });
-  clock.set(1'999'999);
+  fake_clock_.set(1'999'999);
   EXPECT_EQ(environments_->find(key), EnvironmentId{7});
   EXPECT_TRUE(environments_->find(CredentialKind::SdkKey, "sdk-7")) << "does not expire";
   EXPECT_NE(registry_.scrape().find("flagstream_environment_expiring_key_uses_total 2\n"),
             std::string::npos);
-  clock.set(2'000'000);
+  fake_clock_.set(2'000'000);
   woken.wait(0);
   EXPECT_EQ(environments_->find(key), std::nullopt);
   EXPECT_TRUE(environments_->has_expired(key));
