@@ -364,7 +364,7 @@ TEST_F(EventsApiTest, BrowsersMayReadAnswersAndErrors) {
     const http::Response response = send("POST", "/events/bulk/{env}", request);
     EXPECT_EQ(response.headers.find("Access-Control-Allow-Origin"), "http://localhost:8080");
     EXPECT_EQ(response.headers.find("Access-Control-Expose-Headers"),
-              "Date,ETag,X-LD-EnvID,X-LD-FD-Fallback,X-LD-FD-Fallback-TTL");
+              "Date,ETag,X-LD-EnvID,X-LD-FD-Fallback,X-LD-FD-Fallback-TTL,Retry-After");
     EXPECT_EQ(response.headers.find("Vary"), "Origin");
   }
 }
