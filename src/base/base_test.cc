@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/assert.h"
+#include "base/base64.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "base/clock.h"
@@ -100,6 +101,16 @@ TEST(Id128, RandomOnesDiffer) {
   const std::string uuid = random_uuid();
   EXPECT_EQ(uuid.size(), 36u);
   EXPECT_EQ(uuid[14], '4');
+}
+
+TEST(Base64, TakesBothAlphabetsPaddedOrNot) {
+  const std::string bytes = "\xfb\xff\xfe?";
+  for (const char* text : {"+//+Pw==", "-__-Pw", "+/_-Pw=", "-__-Pw=="})
+    EXPECT_EQ(decode_base64(text), bytes) << text;
+  EXPECT_EQ(decode_base64(""), "");
+  EXPECT_EQ(decode_base64("YWJj"), "abc");
+  for (const char* text : {"a", "abcde", "ab c", "ab\n", "a=bc", "====", "YQ===", "\xc3\xa4"})
+    EXPECT_EQ(decode_base64(text), std::nullopt) << text;
 }
 
 TEST(Bytes, BigEndianKeysSortAsNumbers) {

@@ -36,6 +36,13 @@ Result<std::int64_t> Members::next_sequence() {
   return take.integer(0);
 }
 
+Result<std::int64_t> Members::last_sequence() {
+  FS_TRY(auto read, database_.prepare("SELECT next - 1 FROM counters WHERE name = 'membership'"));
+  FS_TRY(const bool found, read.step());
+  FS_ASSERT(found, "every counter is made with the schema");
+  return read.integer(0);
+}
+
 Result<void> Members::add_record(std::int64_t sequence, const std::string& record) {
   FS_TRY(auto insert,
          database_.prepare("INSERT INTO membership_outbox (sequence, record) VALUES (?1, ?2)"));
@@ -83,12 +90,13 @@ Result<std::int64_t> Members::change(EnvironmentId environment, std::int64_t gen
   }
   FS_TRY(const std::int64_t sequence, next_sequence());
   auto out = change_of(environment, generation, sequence);
-  FS_TRY(store(generation, change.included_add, kIncluded, true, *out.mutable_included_add()));
+  // In the order of those who read the record: what is removed and added is there.
   FS_TRY(
       store(generation, change.included_remove, kIncluded, false, *out.mutable_included_remove()));
-  FS_TRY(store(generation, change.excluded_add, kExcluded, true, *out.mutable_excluded_add()));
   FS_TRY(
       store(generation, change.excluded_remove, kExcluded, false, *out.mutable_excluded_remove()));
+  FS_TRY(store(generation, change.included_add, kIncluded, true, *out.mutable_included_add()));
+  FS_TRY(store(generation, change.excluded_add, kExcluded, true, *out.mutable_excluded_add()));
   FS_TRY(const std::string record, environment::encode_membership_record(out));
   FS_TRY(add_record(sequence, record));
   return sequence;

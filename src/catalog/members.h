@@ -52,6 +52,8 @@ class Members {
   // Forgets the members of that generation.
   Result<std::int64_t> end_generation(EnvironmentId environment, std::int64_t generation);
 
+  // Of the newest change; 0: there was none.
+  Result<std::int64_t> last_sequence();
   Result<Membership> membership(std::int64_t generation, const std::string& context_key);
   // Of all contexts that are included or excluded.
   Result<std::int64_t> count(std::int64_t generation);

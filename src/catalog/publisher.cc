@@ -186,9 +186,10 @@ Result<Reconciled> Publisher::recover() {
         "restore catalog.db from a backup (an older one will do), or remove the folder "
         "log/config, too, to begin anew");
   }
-  FS_TRY(const Reconciled reconciled, catalog_.reconcile(published_));
+  // First: a segment that is published anew names the memberships that go with it.
   FS_TRY(const bool is_anew, catalog_.members().reconcile(last_membership_));
   if (is_anew) telemetry::warn("memberships of big segments are handed out anew", {});
+  FS_TRY(const Reconciled reconciled, catalog_.reconcile(published_));
   FS_TRY(remember_gone());
   if (reconciled.environments_behind > 0 || reconciled.changes > 0) {
     telemetry::warn(
@@ -199,6 +200,7 @@ Result<Reconciled> Publisher::recover() {
     telemetry::warn("config lacks changes of the catalog: a complete copy is written");
     // It is a new log, which nobody has read: the copy may stand for what waits.
     FS_TRY(catalog_.outbox().remove_through(std::numeric_limits<std::int64_t>::max()));
+    FS_TRY(publish_memberships());
     FS_TRY(publish_copy());
   }
   FS_TRY(publish());

@@ -195,6 +195,9 @@ TEST_F(PublisherTest, ARestoredBackupHandsItsMembershipsOutAnew) {
   EXPECT_TRUE(last->reset());
   EXPECT_EQ(last->sequence(), 4u);
   EXPECT_EQ(last->included_add(), environment::member_of("kept").to_bytes());
+  const auto raised = log_.decoded().back().item();
+  EXPECT_EQ(raised.key(), "big");
+  EXPECT_EQ(raised.memberships(), 4u) << "or a gateway evaluates before it has read them";
   expect_dense_log();
   expect_log_equals_catalog();
 }

@@ -109,7 +109,11 @@ Result<std::size_t> Catalog::raise_segments(const Project& project, const Enviro
     if (is_published(in_log, segment_item(project.id, environment.id, segment))) continue;
     segment.version = std::max(segment.version, in_log == nullptr ? 0 : in_log->version) + 1;
     FS_TRY(store_segment(environment.id, segment));
-    FS_TRY(outbox().add(segment_item(project.id, environment.id, segment)));
+    Item item = segment_item(project.id, environment.id, segment);
+    if (segment.unbounded) {
+      FS_TRY(item.memberships, members().last_sequence());
+    }
+    FS_TRY(outbox().add(item));
     changes += 1;
   }
   return changes;

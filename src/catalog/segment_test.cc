@@ -140,6 +140,10 @@ TEST_F(SegmentTest, ABigOneKeepsItsMembersOutOfItsDocument) {
   ASSERT_TRUE(catalog_.change_members(in_, "big", {.included_remove = {"u1"}}, actor_));
   EXPECT_FALSE(catalog_.members().membership(big.generation, "u1")->is_included);
   EXPECT_EQ(*catalog_.members().count(big.generation), 2);
+  ASSERT_TRUE(catalog_.change_members(in_, "big",
+                                      {.included_add = {"u5"}, .included_remove = {"u5"}}, actor_));
+  EXPECT_TRUE(catalog_.members().membership(big.generation, "u5")->is_included)
+      << "gateways remove first";
   EXPECT_FALSE(edit("big", R"({"kind":"addIncludedTargets","values":["u9"]})"));
 }
 

@@ -1,6 +1,8 @@
 #include "delivery/big_segments.h"
 
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -37,6 +39,9 @@ TEST(BigSegmentMembers, DecideAnEvaluation) {
         flags::Context::parse(std::string(R"({"kind":"org","key":")") + org + R"("})");
     return (*evaluator)->evaluate("f", *context, {.big_segments = &members});
   };
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!members.is_ready() && std::chrono::steady_clock::now() < give_up)
+    std::this_thread::yield();
   EXPECT_EQ(answer("acme").value, "false");
   EXPECT_EQ(answer("acme").reason.big_segments, flags::BigSegmentsStatus::NotConfigured);
 

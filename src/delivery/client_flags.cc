@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "delivery/visibility.h"
 #include "json/json.h"
 
 namespace flagstream::delivery {
@@ -22,18 +23,6 @@ void append_number(std::string& out, Number number) {
   char digits[20];
   const auto done = std::to_chars(std::begin(digits), std::end(digits), number);
   out.append(digits, done.ptr);
-}
-
-bool may_see(CredentialKind kind, const flags::Flag& flag) {
-  switch (kind) {
-    case CredentialKind::SdkKey:
-      return true;
-    case CredentialKind::MobileKey:
-      return flag.is_for_mobile;
-    case CredentialKind::ClientSideId:
-      return flag.is_for_client_side_id;
-  }
-  std::unreachable();
 }
 
 void append_prerequisites(std::string& out, const flags::Flag& flag,
@@ -63,7 +52,7 @@ ClientFlags::ClientFlags(const environment::FlagSet& set,
   auto keys = std::make_shared<Keys>();
   for (const auto& [key, item] : set.flags) {
     const flags::Flag* flag = item.json == nullptr ? nullptr : evaluator_->find(key);
-    if (flag == nullptr || !may_see(kind, *flag)) continue;
+    if (flag == nullptr || !is_visible(*flag, kind)) continue;
     keys->push_back(key);
     Entry entry{.flag = flag, .head = json::quoted(key), .key_size = 0, .members_from = 0};
     entry.key_size = entry.head.size();

@@ -47,6 +47,8 @@ struct Probe {
                                    "Of them, those that wait for an evaluation.", ""}),
         context_bytes(registry, {"flagstream_delivery_client_context_bytes",
                                  "Contexts that open streams keep.", ""}),
+        unsent_bytes(registry, {"flagstream_delivery_client_unsent_bytes",
+                                "Messages that wait until the clients of their streams read.", ""}),
         put_messages(registry, messages("put")),
         patches(registry, messages("patch")),
         deletes(registry, messages("delete")),
@@ -74,6 +76,7 @@ struct Probe {
   telemetry::Gauge streams;
   telemetry::Gauge waiting_streams;
   telemetry::Gauge context_bytes;
+  telemetry::Gauge unsent_bytes;
   telemetry::Counter put_messages;
   telemetry::Counter patches;
   telemetry::Counter deletes;
@@ -254,6 +257,7 @@ struct ClientSide::State {
   Probe probe;
   ClientFlagsCache client_flags;
   std::atomic<std::size_t> context_bytes{0};
+  std::atomic<std::size_t> unsent_bytes{0};
   std::atomic<std::size_t> waiting_streams{0};
 };
 
@@ -280,19 +284,16 @@ class ClientSide::State::EvaluationStream : public StreamFeed {
   bool wants_look() const { return is_behind_ && !is_overloaded(); }
 
   io::Task<bool> catch_up(http::StreamWriter& writer) {
-    if (!std::exchange(has_begun_, true)) {
-      const std::optional<std::string> message = put();
-      co_return message&& co_await send(*message, writer);
-    }
-    const bool is_too_much = is_overloaded();
+    const bool is_first = !std::exchange(has_begun_, true);
+    const bool is_too_much = is_first ? is_memory_short() : is_overloaded();
     take_turn();
     if (is_too_much) {
       is_behind_ = true;
       state_.probe.pings.add();
       co_return co_await send(kPing, writer);
     }
-    state_.probe.evaluations.add();
-    const std::optional<std::string> message = is_behind_ ? put() : changes();
+    if (!is_first) state_.probe.evaluations.add();
+    const std::optional<std::string> message = is_first || is_behind_ ? put() : changes();
     if (!message) co_return false;
     if (!message->empty()) co_return co_await send(*message, writer);
     // Changes that do not concern this context must not keep the heartbeat away.
@@ -319,10 +320,32 @@ class ClientSide::State::EvaluationStream : public StreamFeed {
     state_.probe.waiting_streams.add(-1);
   }
 
-  bool is_overloaded() const {
-    return state_.waiting_streams.load(std::memory_order_relaxed) >
-           state_.settings.waiting_streams_max;
+  bool is_memory_short() const {
+    return state_.unsent_bytes.load(std::memory_order_relaxed) > state_.settings.unsent_bytes_max;
   }
+
+  bool is_overloaded() const {
+    return is_memory_short() || state_.waiting_streams.load(std::memory_order_relaxed) >
+                                    state_.settings.waiting_streams_max;
+  }
+
+  // Counts a message for as long as its client takes to read it.
+  class Unsent {
+   public:
+    Unsent(State& state, std::size_t bytes) : state_(state), bytes_(bytes) { count(bytes); }
+    ~Unsent() { count(-bytes_); }
+    Unsent(const Unsent&) = delete;
+    Unsent& operator=(const Unsent&) = delete;
+
+   private:
+    void count(std::size_t bytes) {
+      state_.unsent_bytes.fetch_add(bytes, std::memory_order_relaxed);
+      state_.probe.unsent_bytes.add(static_cast<double>(static_cast<std::ptrdiff_t>(bytes)));
+    }
+
+    State& state_;
+    std::size_t bytes_;
+  };
 
   // As things are now; nullopt: he may not see them any more.
   struct Current {
@@ -364,6 +387,7 @@ class ClientSide::State::EvaluationStream : public StreamFeed {
 
   io::Task<bool> send(std::string_view message, http::StreamWriter& writer) {
     sent_at_ = state_.clock.monotonic();
+    const Unsent unsent(state_, message.size());
     co_return (co_await writer.write(message)).has_value();
   }
 

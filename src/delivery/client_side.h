@@ -26,6 +26,9 @@ struct ClientSideSettings {
   std::size_t waiting_streams_max = 20'000;
   // Contexts that open streams keep, of all streams together; over it a new one is answered 503.
   std::size_t stream_context_bytes_max = 256u << 20;
+  // Messages that wait until their clients read them, of all streams together; over it a stream is
+  // told to ask by itself, as above.
+  std::size_t unsent_bytes_max = 256u << 20;
 };
 
 // Thread-safe: handlers run on any shard.  Must outlive the server that has its routes.

@@ -384,6 +384,25 @@ TEST_F(ClientSideTest, UnderLoadAStreamIsToldToAskAndGetsEverythingLater) {
   EXPECT_EQ(rest.find("event: patch"), std::string::npos) << rest;
 }
 
+TEST_F(ClientSideTest, ClientsThatDoNotReadKeepOthersFromFillingTheMemory) {
+  std::vector<std::string> records{change(client_environment(1))};
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    proto::Item item = client_flag(2 + i, "large-" + std::to_string(i), 1);
+    std::string document = item.document();
+    document.replace(document.find("v1"), 2, std::string(4u << 20, 'v'));
+    item.set_document(document);
+    records.push_back(change(item));
+  }
+  begin_with(records, {.heartbeat = std::chrono::milliseconds(50), .unsent_bytes_max = 1u << 20});
+  const std::string line = "GET /eval/client-7/" + std::string(kAlice);
+  auto lazy = open_stream(line);
+  lazy->read_until("event: put");
+  const auto other = open_stream(line);
+  EXPECT_NE(other->read_until("\n\n").find("event: ping\n"), std::string::npos);
+  lazy.reset();
+  EXPECT_TRUE(other->read_until("event: put\n").find("event: put\n") != std::string::npos);
+}
+
 TEST_F(ClientSideTest, WhatStreamsKeepIsLimited) {
   begin_with({change(client_environment(1)), change(client_flag(2, "a", 1))},
              {.stream_context_bytes_max = 2 * sizeof kAliceJson});

@@ -9,6 +9,7 @@
 #include "delivery/ofrep_scope.h"
 #include "delivery/secure_mode.h"
 #include "delivery/stream.h"
+#include "delivery/visibility.h"
 #include "flags/document.h"
 #include "http/conditional.h"
 #include "http/cross_origin.h"

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "delivery/visibility.h"
 
 namespace flagstream::delivery {
 namespace {
@@ -61,18 +62,6 @@ std::string tag_of(const FlagSet& set, const Evaluator& evaluator, CredentialKin
 }
 
 }  // namespace
-
-bool is_visible(const Flag& flag, CredentialKind kind) {
-  switch (kind) {
-    case CredentialKind::SdkKey:
-      return true;
-    case CredentialKind::MobileKey:
-      return flag.is_for_mobile;
-    case CredentialKind::ClientSideId:
-      return flag.is_for_client_side_id;
-  }
-  std::unreachable();
-}
 
 std::string ScopeTags::get(CredentialKind kind, const Flags& flags) {
   if (kind == CredentialKind::SdkKey) return flags->fingerprint;

@@ -1,5 +1,5 @@
-// Which flags a credential of OFREP sees, and a tag that changes when anything changes that decides
-// their values.
+// A tag that changes when anything changes that decides the values of the flags that a credential
+// of OFREP sees.
 #pragma once
 
 #include <memory>
@@ -8,12 +8,8 @@
 #include "delivery/access.h"
 #include "delivery/evaluators.h"
 #include "delivery/made_once.h"
-#include "flags/model.h"
 
 namespace flagstream::delivery {
-
-// By an SDK key all flags, else those that are available to that kind of client.
-bool is_visible(const flags::Flag& flag, environment::CredentialKind kind);
 
 // Thread-safe.  What it holds goes with the flag sets.
 class ScopeTags {

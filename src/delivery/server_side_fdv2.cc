@@ -108,9 +108,9 @@ io::Task<http::Response> ServerSideFdv2::stream(http::Request& request) {
   http::Response response = stream_response(**flags);
   response.stream =
       [this, what = Followed{(*flags)->environment, Credential::of(CredentialKind::SdkKey, *key)},
-       basis = basis_in(request)](http::StreamWriter& writer) {
-        return follow(what, basis, writer);
-      };
+       basis = basis_in(request),
+       connected = count_stream(sdks_, (*flags)->environment, CredentialKind::SdkKey, request)](
+          http::StreamWriter& writer) { return follow(what, basis, writer); };
   co_return response;
 }
 

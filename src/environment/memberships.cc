@@ -65,7 +65,7 @@ class Memberships::Follower {
 
   State state() const {
     const std::lock_guard lock(mutex_);
-    if (!exists_) return State::Absent;
+    if (is_absent_) return State::Absent;
     if (!is_loaded_) return State::Loading;
     const bool is_late = clock_.monotonic() - current_at_ > kStaleAfter;
     return is_late || has_hole_ ? State::Stale : State::Current;
@@ -108,7 +108,7 @@ class Memberships::Follower {
       std::unique_lock lock(mutex_);
       reader_.reset();
       if (!followed && followed.error().kind == ErrorKind::NotFound) {
-        exists_ = false;
+        is_absent_ = true;
       } else if (!followed && followed.error().what != last_failure) {
         last_failure = followed.error().what;
         telemetry::warn("memberships cannot be read", {{"error", followed.error()}});
@@ -123,22 +123,23 @@ class Memberships::Follower {
     const log::PartitionRange range = info.partitions.at(0);
     if (info.log_id != log_id_ || next_ > range.end) {
       {
-        const std::unique_lock lock(generations_mutex_);
-        generations_.clear();
+        // First, so that nobody takes what is gone for an answer.
+        const std::lock_guard lock(mutex_);
+        is_loaded_ = false;
+        has_hole_ = false;
+        last_sequence_ = 0;
       }
-      const std::lock_guard lock(mutex_);
+      const std::unique_lock lock(generations_mutex_);
+      generations_.clear();
       log_id_ = info.log_id;
       next_ = range.begin;
-      last_sequence_ = 0;
-      is_loaded_ = false;
-      has_hole_ = false;
     }
     loaded_at_ = range.end;
     const log::Start start{.partition = 0, .offset = next_};
     FS_TRY(auto opened,
            log_.open_reader(std::string(kMembershipsTopic), info.log_id, std::span(&start, 1)));
     const std::lock_guard lock(mutex_);
-    exists_ = true;
+    is_absent_ = false;
     reader_ = std::move(opened);
     return {};
   }
@@ -249,7 +250,7 @@ class Memberships::Follower {
   mutable std::mutex mutex_;  // guards what follows up to the blank line
   std::condition_variable moved_;
   bool is_stopping_ = false;
-  bool exists_ = false;
+  bool is_absent_ = false;  // known to be; before the log has answered nothing is known
   bool is_loaded_ = false;
   bool has_hole_ = false;
   std::int64_t current_at_ = 0;          // monotonic: when the end was last reached

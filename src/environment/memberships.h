@@ -21,7 +21,7 @@ class Memberships {
  public:
   enum class State {
     Absent,   // there is no such topic: nobody keeps memberships
-    Loading,  // not yet read to the end that it had at the start
+    Loading,  // not yet read to the end that it had at the start, or not known whether it exists
     Current,
     Stale,  // its end was not reached for two minutes, or part of it is lost
   };

@@ -1,8 +1,11 @@
 #include "environment/memberships.h"
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <semaphore>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -116,6 +119,9 @@ TEST_F(MembershipsTest, ARepeatChangesNothing) {
 
 TEST_F(MembershipsTest, SaysWhatItKnows) {
   start();
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  while (memberships_->state() == State::Loading && std::chrono::steady_clock::now() < give_up)
+    std::this_thread::yield();
   EXPECT_EQ(memberships_->state(), State::Absent);
   EXPECT_FALSE(memberships_->wait_for(1, std::chrono::milliseconds(1)));
   append(change(1, 5));
@@ -124,6 +130,44 @@ TEST_F(MembershipsTest, SaysWhatItKnows) {
   append(change(3, 5));  // 2 is missing
   wait_for(3);
   EXPECT_EQ(memberships_->state(), State::Stale);
+}
+
+// Whether there is such a topic is not known while the log does not answer.
+class SilentLog final : public log::Log {
+ public:
+  Result<std::unique_ptr<log::Appender>> open_appender(const std::string&,
+                                                       const log::TopicOptions&) override {
+    return silent();
+  }
+  Result<std::unique_ptr<log::Reader>> open_reader(const std::string&, Id128,
+                                                   std::span<const log::Start>) override {
+    return silent();
+  }
+  Result<log::TopicInfo> info(const std::string&) override {
+    asked.release();
+    return silent();
+  }
+  Result<log::Offset> position_at(const std::string&, log::Partition, MicrosUtc) override {
+    return silent();
+  }
+
+  std::counting_semaphore<> asked{0};
+
+ private:
+  static std::unexpected<Error> silent() {
+    return fail(ErrorKind::Unavailable, "as the test wants");
+  }
+};
+
+TEST(Memberships, AreNotAbsentBecauseTheLogCannotBeReached) {
+  FakeClock clock(1'700'000'000'000'000);
+  telemetry::Registry registry;
+  SilentLog log;
+  const auto memberships = Memberships::start(log, clock, registry);
+  EXPECT_EQ(memberships->state(), State::Loading);
+  log.asked.acquire();
+  log.asked.acquire();  // the first answer has been taken
+  EXPECT_EQ(memberships->state(), State::Loading);
 }
 
 TEST(MembershipRecord, RefusesWhatReadersCannotUse) {

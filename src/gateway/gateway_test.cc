@@ -197,6 +197,11 @@ TEST_F(GatewayTest, OperatorsAreToldWhichSdksAreConnected) {
   EXPECT_NE(both.find(R"({"name":"GoClient","version":"7.1")"), std::string::npos) << both;
   EXPECT_NE(both.find(R"({"name":"PHPClient","version":"6")"), std::string::npos) << both;
   EXPECT_NE(both.find(R"(],"instances":2,)"), std::string::npos) << both;
+  Client newer(gateway_->address());
+  newer.send("GET /sdk/stream HTTP/1.1\r\nHost: x\r\nUser-Agent: NodeJSClient/9.13\r\n" +
+             std::string(kKey) + "\r\n");
+  newer.read_until("payload-transferred");
+  EXPECT_NE(list("7").find(R"({"name":"NodeJSClient","version":"9.13")"), std::string::npos);
 }
 
 TEST_F(GatewayTest, PeopleAreToldWhenControlIsDown) {

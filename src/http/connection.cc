@@ -23,6 +23,7 @@ constexpr std::size_t kBodyFirstBytes = 64 << 10;
 constexpr std::size_t kLingerBytesMax = 64 << 20;
 constexpr std::chrono::milliseconds kLingerTime{5'000};
 constexpr std::size_t kStreamBytesInMax = 64 << 10;
+constexpr std::size_t kCountedAnswerBytes = 16 << 10;  // less fits into the send buffer
 constexpr unsigned kBurstMax = 32;  // requests of one connection before others get their turn
 
 std::string_view reason_of(int status) {
@@ -170,8 +171,7 @@ bool ByteBudget::grow_to(std::size_t bytes) {
   if (bytes <= taken_) return true;
   const std::size_t more = bytes - taken_;
   taken_ = bytes;
-  return shared_.body_bytes_in_flight.fetch_add(more) + more <=
-         shared_.settings.limits.body_bytes_in_flight_max;
+  return of_all_.fetch_add(more) + more <= max_;
 }
 
 Connection::Connection(ServerShared& shared, Socket socket, std::string client_address,
@@ -181,7 +181,7 @@ Connection::Connection(ServerShared& shared, Socket socket, std::string client_a
       handshakes_(handshakes),
       client_address_(std::move(client_address)),
       is_from_trusted_proxy_(shared.settings.trusted_proxies.contains(client_address_)),
-      buffer_budget_(shared) {
+      buffer_budget_(shared.body_bytes_in_flight, shared.settings.limits.body_bytes_in_flight_max) {
   if (handshakes_ != nullptr) {
     ++*handshakes_;
     enter(Phase::Handshake, shared_.settings.limits.handshake_deadline);
@@ -397,7 +397,8 @@ io::Task<bool> Connection::serve_one() {
     co_return goes_on;
   }
   head.request.captures = std::move(match.captures);
-  ByteBudget budget(shared_);
+  const Limits& limits = shared_.settings.limits;
+  ByteBudget budget(shared_.body_bytes_in_flight, limits.body_bytes_in_flight_max);
   if (has_body && !co_await read_body(head, *match.route, budget)) co_return false;
   enter(Phase::Handler, {});
   read_deadline_ = kNever;
@@ -408,9 +409,14 @@ io::Task<bool> Connection::serve_one() {
     streamed_ = std::make_unique<Response>(std::move(response));
     co_return false;
   }
-  if (is_failing_) {
-    head.keeps_alive = false;
-    if (match.route->complete_error) match.route->complete_error(head.request, response);
+  if (is_failing_) head.keeps_alive = false;
+  // Whoever asks for much and reads little would otherwise fill the memory.
+  ByteBudget unsent(shared_.answer_bytes_in_flight, limits.answer_bytes_in_flight_max);
+  const std::size_t bytes = response.body.size();
+  const bool is_too_much = bytes >= kCountedAnswerBytes && !unsent.grow_to(bytes);
+  if (is_too_much) response = refusal_response({503, "too many answers are being read"});
+  if ((is_failing_ || is_too_much) && match.route->complete_error) {
+    match.route->complete_error(head.request, response);
   }
   co_return co_await answer(head, response);
 }

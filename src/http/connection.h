@@ -55,23 +55,25 @@ struct ServerShared {
   std::unique_ptr<TlsIdentity> tls;  // set before the shards run if there is a TLS listener
   std::atomic<std::size_t> connections{0};
   std::atomic<std::size_t> body_bytes_in_flight{0};
+  std::atomic<std::size_t> answer_bytes_in_flight{0};
   std::atomic<bool> is_draining{false};
 };
 
-// The bytes of a body or a buffer that count against the server's budget, given back on
+// The bytes of a body or a buffer that count against a budget of the server's, given back on
 // destruction.
 class ByteBudget {
  public:
-  explicit ByteBudget(ServerShared& shared) : shared_(shared) {}
-  ~ByteBudget() { shared_.body_bytes_in_flight -= taken_; }
+  ByteBudget(std::atomic<std::size_t>& of_all, std::size_t max) : of_all_(of_all), max_(max) {}
+  ~ByteBudget() { of_all_ -= taken_; }
   ByteBudget(const ByteBudget&) = delete;
   ByteBudget& operator=(const ByteBudget&) = delete;
   // Makes it `bytes` in all; false if the budget has no room.
   bool grow_to(std::size_t bytes);
-  void give_back() { shared_.body_bytes_in_flight -= std::exchange(taken_, 0); }
+  void give_back() { of_all_ -= std::exchange(taken_, 0); }
 
  private:
-  ServerShared& shared_;
+  std::atomic<std::size_t>& of_all_;
+  const std::size_t max_;
   std::size_t taken_ = 0;
 };
 

@@ -31,6 +31,9 @@ struct Limits {
       10'000;  // of all shards; over it the oldest idle one goes, else 503
   // Bodies, and heads over 4 KiB, of all connections together; over it 503.
   std::size_t body_bytes_in_flight_max = 512u << 20;
+  // Bodies of answers that their clients are still reading, unless many share them and those under
+  // 16 KiB; over it 503.
+  std::size_t answer_bytes_in_flight_max = 512u << 20;
   std::chrono::milliseconds handshake_deadline{10'000};  // from accepting to the end of TLS's
   // TLS handshakes at once, of all shards; over it new connections wait in the kernel's queue, and
   // one that has taken over 1 s gives way.

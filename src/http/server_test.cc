@@ -424,7 +424,31 @@ TEST_F(ServerTest, HeadsCountAgainstTheBudgetInFlight) {
   EXPECT_TRUE(exchange(small).starts_with("HTTP/1.1 200 "));
   const std::string large = "GET /a HTTP/1.0\r\nA: " + std::string(12'000, 'b') + "\r\n\r\n";
   EXPECT_TRUE(exchange(large).starts_with("HTTP/1.1 503 "));
+  // Clients see the end of a connection before it has gone.
+  while (registry_.scrape().find("flagstream_http_connections{server=\"test\"} 0") ==
+         std::string::npos)
+    std::this_thread::yield();
   EXPECT_TRUE(exchange(small).starts_with("HTTP/1.1 200 ")) << "given back";
+}
+
+TEST_F(ServerTest, AnswersOverTheBudgetInFlightAre503) {
+  Limits limits;
+  limits.answer_bytes_in_flight_max = 50'000;
+  auto route = echo("POST", "/a");
+  route.complete_error = [](const Request&, Response& response) {
+    response.headers.add("Completed", "yes");
+  };
+  start({std::move(route)}, limits);
+  const auto post = [&](int bytes) {
+    return exchange("POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: " +
+                    std::to_string(bytes) + "\r\n\r\n" +
+                    std::string(static_cast<std::size_t>(bytes), 'b'));
+  };
+  EXPECT_TRUE(post(49'000).starts_with("HTTP/1.1 200 "));
+  const std::string answer = post(50'000);
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer.substr(0, 500);
+  EXPECT_NE(answer.find("Completed: yes\r\n"), std::string::npos);
+  EXPECT_TRUE(post(49'000).starts_with("HTTP/1.1 200 ")) << "given back";
 }
 
 TEST_F(ServerTest, OverTheConnectionLimitASlowHeadGivesWay) {
