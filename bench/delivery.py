@@ -130,8 +130,9 @@ class Sustained:
         self.rate = len(begun) / seconds
         self.cpu = (cpu_seconds(pid) - cpu) / seconds
         self.messages = came["messages"] / deliveries
-        self.p50, self.p99 = (statistics.median((each["first_ns"] - begun[each["number"]]) / 1e6 + each[name] for each in came["numbers"])
-                              for name in ("p50_ms", "p99_ms"))
+        self.p50, self.p99 = (
+            statistics.median((each["first_ns"] - begun[each["number"]]) / 1e6 + each[name] for each in came["numbers"])
+            for name in ("p50_ms", "p99_ms"))
 
 
 def sustained(figures, server, pid, count):
@@ -151,7 +152,8 @@ def sustained(figures, server, pid, count):
 
 
 def client_side(figures, server, pid, count):
-    """Streams of browsers: after a change ours evaluate every flag for their context, ld-relay only says that each client must ask."""
+    """Streams of browsers: after a change ours evaluate every flag for their context, ld-relay only says that each client
+    must ask."""
     contexts = [context_segment({"kind": "user", "key": f"user-{n}", "country": "fr" if n % 3 else "pl"}) for n in range(count)]
     paths = [f"/eval/{server.keys['_id']}/{each}" for each in contexts]
     turns = itertools.cycle([False, True])
