@@ -46,7 +46,7 @@ class Target:
             file.flush()
             before = cpu_seconds(self.pid)
             pinned = ["taskset", "-c", "1"] if os.cpu_count() > 1 else []
-            done = subprocess.run([*pinned, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(HERE / "wrk/requests.lua"),
+            done = subprocess.run([*pinned, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(HERE / "wrk/requests.lua"),
                                    f"http://127.0.0.1:{self.port}"], env=dict(os.environ) | {"REQUESTS": file.name},
                                   capture_output=True, text=True, timeout=seconds + 60)
             used = cpu_seconds(self.pid) - before
