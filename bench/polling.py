@@ -1,5 +1,5 @@
-"""Polling for flags: `/sdk/latest-all`, whole and unchanged (304).  No peer here has such a route: ld-relay answers server-side
-SDKs only with streams and with `/sdk/flags`, the flags without segments."""
+"""Polling for flags: `/sdk/latest-all`, whole and unchanged (304).  No peer here has such a route: ld-relay has streams for
+server-side SDKs, and for PHP all flags without segments, or one item at a time."""
 from gateway import Gateway
 from evalx import document
 from http_load import Request, Target, compare, has_wrk
