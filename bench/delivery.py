@@ -7,68 +7,25 @@ write loop is the floor that nobody gets far below.
 import contextlib
 import itertools
 import json
-import os
 import pathlib
 import statistics
 import subprocess
 import time
 
-from harness import Server, free_port, request, wait_until
+from harness import Server, request
+from measure import cpu_seconds, pin, resident_bytes
+from peer_servers import LD_RELAY, is_there, ld_relay
+from streams import HeldStreams, context_segment
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build/release/bench"
-RELAY = ROOT / "build/peers/ld-relay"
-TICK = os.sysconf("SC_CLK_TCK")
 CHANGES = 15
 LARGE_PUT = 100_000
+RATE, RATE_SECONDS = 10, 20  # changes a second, for so long
 
 
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-def resident_bytes(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("no VmRSS")
-
-
-def pin(pid, core):
-    """Every thread of the process on one core, where the machine has two."""
-    if os.cpu_count() > 1:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            os.sched_setaffinity(int(thread), {core})
-
-
-class Streams:
-    """bench/streams.cc: holds the streams and times what arrives on them."""
-
-    def __init__(self, port, count, path="/all", key="", at_once=256):
-        self.process = subprocess.Popen(
-            [str(BUILD / "streams"), "--port", str(port), "--path", path, "--key", key, "--streams", str(count),
-             "--at-once", str(at_once)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        pin(self.process.pid, 1)
-        self.opened = self.answer()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        assert line, f"streams ended with {self.process.wait(10)}"
-        return json.loads(line)
-
-    def next(self, change):
-        """Calls `change` and returns when its message came on every stream, and when the call began."""
-        self.process.stdin.write("next\n")
-        self.process.stdin.flush()
-        assert self.answer()["armed"]
-        began = time.monotonic_ns()
-        change()
-        return self.answer() | {"began_ns": began}
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(30)
+def held(port, count, **rest):
+    return HeldStreams(port, count, core=1, **rest)
 
 
 class Measured:
@@ -112,26 +69,8 @@ def write_loop(first_bytes, change_bytes):
         process.wait(10)
 
 
-@contextlib.contextmanager
-def relay(server):
-    """ld-relay, with our own server as LaunchDarkly."""
-    port = free_port()
-    environment = dict(os.environ) | {
-        "STREAM_URI": server.url, "BASE_URI": server.url, "CLIENT_SIDE_BASE_URI": server.url, "EVENTS_HOST": server.url,
-        "HOST": "127.0.0.1", "PORT": str(port), "LD_ENV_production": server.sdk_key, "GOMAXPROCS": "1", "USE_EVENTS": "false",
-        "LD_CLIENT_SIDE_ID_production": server.keys["_id"], "LD_MOBILE_KEY_production": server.keys["mobileKey"],
-        "DISABLE_INTERNAL_USAGE_METRICS": "true", "LOG_LEVEL": "error"}
-    process = subprocess.Popen([str(RELAY), "--from-env"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        def is_connected():
-            with contextlib.suppress(OSError):
-                return request("GET", f"http://127.0.0.1:{port}/status").json()["status"] == "healthy"
-        wait_until(is_connected, 30, "ld-relay has the flags")
-        pin(process.pid, 0)
-        yield process.pid, port
-    finally:
-        process.terminate()
-        process.wait(10)
+def relay_of(server):
+    return ld_relay(server.url, server.sdk_key, server.keys["mobileKey"], server.keys["_id"])
 
 
 def grow_flags(server, target_bytes):
@@ -159,15 +98,74 @@ def delivery(figures, count=10_000):
         document = request("GET", server.url + "/sdk/latest-all", headers={"Authorization": server.sdk_key}).body
         flag = json.dumps(json.loads(document)["flags"]["free-shipping"])
         with write_loop(len(document), len(flag) + 60) as (loop_pid, loop_port, loop_change):
-            loop = Measured(loop_pid, lambda: Streams(loop_port, count), loop_change, count)
-        ours = Measured(pid, lambda: Streams(server.port, count, key=server.sdk_key), change, count)
+            loop = Measured(loop_pid, lambda: held(loop_port, count), loop_change, count)
+        ours = Measured(pid, lambda: held(server.port, count, key=server.sdk_key), change, count)
         peers = {"write loop": loop}
-        if RELAY.exists():
-            with relay(server) as (relay_pid, relay_port):
+        if is_there(LD_RELAY, "delivery"):
+            with relay_of(server) as (relay_pid, relay_port):
                 peers["ld-relay"] = Measured(
-                    relay_pid, lambda: Streams(relay_port, count, key=server.sdk_key), change, count)
+                    relay_pid, lambda: held(relay_port, count, key=server.sdk_key), change, count)
         report(figures, f"{count} server-side streams, one change", ours, peers)
+        sustained(figures, server, pid, count)
+        client_side(figures, server, pid, count)
         storm(figures, server, pid, count)
+
+
+class Sustained:
+    """What one server did while a flag changed RATE times a second, on schedule whatever became of the change before."""
+
+    def __init__(self, server, pid, streams):
+        streams.record('"version":')
+        cpu, began, begun = cpu_seconds(pid), time.monotonic(), {}
+        for turn in range(RATE * RATE_SECONDS):
+            time.sleep(max(0.0, began + turn / RATE - time.monotonic()))
+            at = time.monotonic_ns()
+            begun[server.flag_on("free-shipping", on=turn % 2 == 0)["_version"]] = at
+        streams.until(max(begun))
+        seconds = time.monotonic() - began
+        came = streams.stop()
+        streams.close()
+        assert (came["lost"], came["stale"]) == (0, 0), came
+        deliveries = streams.count * len(begun)
+        self.rate = len(begun) / seconds
+        self.cpu = (cpu_seconds(pid) - cpu) / seconds
+        self.messages = came["messages"] / deliveries
+        self.p50, self.p99 = (
+            statistics.median((each["first_ns"] - begun[each["number"]]) / 1e6 + each[name] for each in came["numbers"])
+            for name in ("p50_ms", "p99_ms"))
+
+
+def sustained(figures, server, pid, count):
+    ours, peers = Sustained(server, pid, held(server.port, count, key=server.sdk_key)), {}
+    if LD_RELAY.exists():
+        with relay_of(server) as (relay_pid, relay_port):
+            peers["ld-relay"] = Sustained(server, relay_pid, held(relay_port, count, key=server.sdk_key))
+    what = f"{count} server-side streams, {RATE} changes a second"
+    method = (f"for {RATE_SECONDS} s on schedule; times from the PATCH over REST, median of the changes; each server on one core, "
+              "the streams on the other")
+    for name, unit, attribute in (("p50", "ms", "p50"), ("p99", "ms", "p99"), ("CPU", "s/s", "cpu"),
+                                  ("changes made", "1/s", "rate"), ("messages for each change", "of each stream", "messages")):
+        mine = getattr(ours, attribute)
+        for peer, theirs in (peers or {"": None}).items():
+            ratio = mine / getattr(theirs, attribute) if theirs and getattr(theirs, attribute) else None
+            figures.add("delivery", f"{what}: {name}", unit, mine, method, peer, ratio)
+
+
+def client_side(figures, server, pid, count):
+    """Streams of browsers: after a change ours evaluate every flag for their context, ld-relay only says that each client
+    must ask."""
+    contexts = [context_segment({"kind": "user", "key": f"user-{n}", "country": "fr" if n % 3 else "pl"}) for n in range(count)]
+    paths = [f"/eval/{server.keys['_id']}/{each}" for each in contexts]
+    turns = itertools.cycle([False, True])
+
+    def change(_n):
+        server.flag_on("new-checkout", on=next(turns))
+    ours, peers = Measured(pid, lambda: held(server.port, count, paths=paths), change, count), {}
+    if LD_RELAY.exists():
+        with relay_of(server) as (relay_pid, relay_port):
+            peers["ld-relay pings"] = Measured(
+                relay_pid, lambda: held(relay_port, count, paths=paths), change, count)
+    report(figures, f"{count} client-side streams, one change evaluated for each", ours, peers)
 
 
 def report(figures, what, ours, peers):
@@ -189,7 +187,7 @@ def storm(figures, server, pid, count):
 
     def storm_of(storm_pid, port, key=""):
         cpu = cpu_seconds(storm_pid)
-        streams = Streams(port, count, key=key, at_once=1_000)
+        streams = held(port, count, key=key, at_once=1_000)
         used = cpu_seconds(storm_pid) - cpu
         streams.close()
         return streams.opened["seconds"], used
@@ -197,8 +195,8 @@ def storm(figures, server, pid, count):
         loop = storm_of(loop_pid, loop_port)
     ours = storm_of(pid, server.port, server.sdk_key)
     peers = {"write loop": loop}
-    if RELAY.exists():
-        with relay(server) as (relay_pid, relay_port):
+    if LD_RELAY.exists():
+        with relay_of(server) as (relay_pid, relay_port):
             peers["ld-relay"] = storm_of(relay_pid, relay_port, server.sdk_key)
     method = "connect, request, first message of all; 1,000 at a time"
     for peer, theirs in peers.items():

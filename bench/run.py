@@ -1,7 +1,7 @@
 """Runs the benchmark jobs and writes bench/results/latest.json: one object per figure with job, metric, unit, value,
 peer, ratio and method.
 
-    bench/run.py [JOB ...]        evaluate ingest process lake visible delivery; none: all
+    bench/run.py [JOB ...]        evaluate ingest process lake visible delivery evalx polling; none: all
 
 Every job measures its peer in the same run, because machines differ and are noisy; the ratio is what to compare.
 Load and server share the machine, so absolute figures are lower bounds.
@@ -23,8 +23,10 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 from delivery import delivery  # noqa: E402
 from evaluate import evaluate  # noqa: E402
+from evalx import evalx  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from harness import Server, wait_until  # noqa: E402
+from polling import polling  # noqa: E402
 from roles import RoleProcess  # noqa: E402
 
 BUILD = ROOT / "build/release/bench"
@@ -195,7 +197,8 @@ def whole_pipeline_peak(server):
     return stored["payloads"] / (SECONDS + time.monotonic() - began)
 
 
-JOBS = {"evaluate": evaluate, "ingest": ingest, "process": process, "lake": lake, "visible": visible, "delivery": delivery}
+JOBS = {"evaluate": evaluate, "ingest": ingest, "process": process, "lake": lake, "visible": visible, "delivery": delivery,
+        "evalx": evalx, "polling": polling}
 
 
 def main():

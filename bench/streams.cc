@@ -1,15 +1,22 @@
 // Holds many server-sent event streams open and says when messages arrive on them.
 //
 // It opens the streams from several loopback addresses, waits until each has had its first message,
-// and prints a line of JSON.  Then each line "next" on its standard input arms it for one message
-// on every stream; when all have it (or after the patience), it prints when they came, relative to
-// the first one.  One thread with epoll: what it measures includes its own reading, as it does for
-// every peer alike.
+// and prints a line of JSON.  Then it obeys the lines of its standard input, with a line of JSON
+// for each:
+//   next          waits for one message on every stream; when they came, relative to the first one
+//   record TEXT   begins to note when each greater number after TEXT arrives on each stream
+//   until N       waits until number N came on every open stream; when it did
+//   stop          ends recording; what came of every number
+// Between lines it goes on reading.  One thread with epoll: what it measures includes its own
+// reading, as it does for every peer alike.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <fstream>
 #include <iostream>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,8 +39,8 @@ struct Options {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8080;
   std::string path = "/all";
+  std::string paths_file;  // a path a line, taken in turn, instead
   std::string key;
-  std::string method = "GET";
   unsigned streams = 1'000;
   unsigned connecting_at_once = 256;
   unsigned addresses = 8;  // 127.0.1.1 and up: one address has some 28,000 ports
@@ -56,6 +63,33 @@ struct Stream {
   bool is_comment = false;
   std::int64_t arrived = 0;  // of the last message
   std::string head;
+  std::string tail;          // while recording: what a text may begin in, of the bytes before
+  std::uint64_t number = 0;  // the last one that was recorded
+};
+
+// When a number arrived, on each stream that had it.
+using Arrivals = std::map<std::uint64_t, std::vector<std::int64_t>>;
+
+// Reads ahead of nothing: epoll says when the next line is there.
+class Lines {
+ public:
+  // False at the end.
+  bool read() {
+    char bytes[4'096];
+    const ssize_t size = ::read(STDIN_FILENO, bytes, sizeof bytes);
+    if (size > 0) pending_.append(bytes, static_cast<std::size_t>(size));
+    return size > 0;
+  }
+  std::optional<std::string> take() {
+    const std::size_t end = pending_.find('\n');
+    if (end == std::string::npos) return std::nullopt;
+    std::string line = pending_.substr(0, end);
+    pending_.erase(0, end + 1);
+    return line;
+  }
+
+ private:
+  std::string pending_;
 };
 
 // Counts the messages that end in `bytes`: lines that are no comments, up to an empty line.  Chunk
@@ -85,10 +119,12 @@ class Streams {
  public:
   explicit Streams(Options options) : options_(std::move(options)), streams_(options_.streams) {
     poll_ = ::epoll_create1(EPOLL_CLOEXEC);
-    request_ =
-        fmt::format("{} {} HTTP/1.1\r\nHost: {}:{}\r\nAccept: text/event-stream\r\n{}\r\n",
-                    options_.method, options_.path, options_.host, options_.port,
-                    options_.key.empty() ? "" : fmt::format("Authorization: {}\r\n", options_.key));
+    std::vector<std::string> paths;
+    if (std::ifstream file(options_.paths_file); !options_.paths_file.empty()) {
+      for (std::string line; std::getline(file, line);) paths.push_back(line);
+    }
+    if (paths.empty()) paths.push_back(options_.path);
+    for (const std::string& path : paths) requests_.push_back(request_for(path));
   }
 
   // Opens all and waits for the first message of each.
@@ -106,8 +142,47 @@ class Streams {
     return true;
   }
 
+  // Obeys until the end of the standard input.
+  void obey() {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u32 = kStandardInput;
+    ::epoll_ctl(poll_, EPOLL_CTL_ADD, STDIN_FILENO, &event);
+    while (poll_once(now_ns()) && !has_ended_) {
+      while (const auto line = lines_.take()) obey(*line);
+    }
+  }
+
+ private:
+  static constexpr std::uint32_t kStandardInput = ~0u;
+
+  std::string request_for(std::string_view path) const {
+    return fmt::format(
+        "GET {} HTTP/1.1\r\nHost: {}:{}\r\nAccept: text/event-stream\r\n{}\r\n", path,
+        options_.host, options_.port,
+        options_.key.empty() ? "" : fmt::format("Authorization: {}\r\n", options_.key));
+  }
+
+  void obey(std::string_view line) {
+    const std::size_t space = std::min(line.find(' '), line.size());
+    const std::string_view word = line.substr(0, space);
+    line.remove_prefix(std::min(space + 1, line.size()));
+    if (word == "next") {
+      next();
+    } else if (word == "record") {
+      record(line);
+    } else if (word == "until") {
+      until(std::stoull(std::string(line)));
+    } else if (word == "stop") {
+      stop();
+    } else {
+      std::cerr << "unknown: " << word << '\n';
+      std::exit(2);
+    }
+  }
+
   // One message more on each.
-  bool next() {
+  void next() {
     waiting_ = 0;
     for (Stream& each : streams_) {
       each.messages = 0;
@@ -121,11 +196,47 @@ class Streams {
       if (!poll_once(began)) break;
     }
     is_armed_ = false;
-    print_arrivals();
-    return true;
+    std::vector<std::int64_t> at;
+    for (const Stream& each : streams_) {
+      if (each.arrived != 0) at.push_back(each.arrived);
+    }
+    std::cout << fmt::format("{{\"got\":{},{}}}", at.size(), times(std::move(at))) << std::endl;
   }
 
- private:
+  void record(std::string_view text) {
+    text_ = text;
+    arrivals_.clear();
+    messages_ = 0;
+    stale_ = 0;
+    for (Stream& each : streams_) {
+      each.tail.clear();
+      each.number = 0;
+    }
+    std::cout << R"({"recording":true})" << std::endl;
+  }
+
+  void until(std::uint64_t number) {
+    const std::int64_t began = now_ns();
+    while (arrivals_[number].size() < options_.streams - lost_) {
+      if (!poll_once(began)) break;
+    }
+    std::cout << recorded(number) << std::endl;
+  }
+
+  void stop() {
+    std::string all;
+    for (const auto& [number, at] : arrivals_) all += (all.empty() ? "" : ",") + recorded(number);
+    std::cout << fmt::format(R"({{"messages":{},"stale":{},"lost":{},"numbers":[{}]}})", messages_,
+                             stale_, lost_, all)
+              << std::endl;
+    text_.clear();
+  }
+
+  std::string recorded(std::uint64_t number) const {
+    const std::vector<std::int64_t>& at = arrivals_.at(number);
+    return fmt::format(R"({{"number":{},"got":{},{}}})", number, at.size(), times(at));
+  }
+
   bool connect(unsigned index) {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const int yes = 1;
@@ -144,8 +255,9 @@ class Streams {
       return false;
     }
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    if (::send(fd, request_.data(), request_.size(), MSG_NOSIGNAL) !=
-        static_cast<ssize_t>(request_.size()))
+    const std::string& request = requests_[index % requests_.size()];
+    if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(request.size()))
       return false;
     ::fcntl(fd, F_SETFL, O_NONBLOCK);
     epoll_event event{};
@@ -160,7 +272,13 @@ class Streams {
   bool poll_once(std::int64_t began) {
     epoll_event events[512];
     const int count = ::epoll_wait(poll_, events, 512, 100);
-    for (int i = 0; i < count; ++i) read(streams_[events[i].data.u32]);
+    for (int i = 0; i < count; ++i) {
+      if (events[i].data.u32 == kStandardInput) {
+        has_ended_ = !lines_.read();
+      } else {
+        read(streams_[events[i].data.u32]);
+      }
+    }
     if (static_cast<double>(now_ns() - began) / 1e9 <= options_.patience) return true;
     std::cerr << "out of patience: " << opened_ << " open, " << waiting_ << " waiting\n";
     return false;
@@ -183,6 +301,8 @@ class Streams {
     if (!stream.has_head && !take_head(stream, bytes)) return;
     const std::uint64_t before = stream.messages;
     count_messages(stream, bytes, now);
+    messages_ += stream.messages - before;
+    if (!text_.empty()) note_numbers(stream, bytes, now);
     if (stream.messages == before) return;
     if (!stream.is_open) {
       stream.is_open = true;
@@ -209,11 +329,39 @@ class Streams {
     return true;
   }
 
-  void print_arrivals() const {
-    std::vector<std::int64_t> at;
-    for (const Stream& each : streams_) {
-      if (each.arrived != 0) at.push_back(each.arrived);
+  // A number counts once its last digit has come, which something else must follow.
+  void note_numbers(Stream& stream, std::string_view bytes, std::int64_t now) {
+    constexpr std::size_t kDigitsMax = 20;
+    std::string& seen = stream.tail;
+    seen += bytes;
+    std::size_t from = 0;
+    for (std::size_t at; (at = seen.find(text_, from)) != std::string::npos;) {
+      const std::size_t begin = at + text_.size();
+      const std::size_t end = seen.find_first_not_of("0123456789", begin);
+      if (end == std::string::npos) {
+        from = at;
+        seen.erase(0, from);
+        return;
+      }
+      if (end > begin && end - begin < kDigitsMax)
+        note_number(stream, std::stoull(seen.substr(begin, end - begin)), now);
+      from = end;
     }
+    seen.erase(0, std::max(from, seen.size() - std::min(seen.size(), text_.size() - 1)));
+  }
+
+  // Numbers grow: what comes again, or later than a greater one, is stale.
+  void note_number(Stream& stream, std::uint64_t number, std::int64_t now) {
+    if (number <= stream.number) {
+      stale_ += 1;
+      return;
+    }
+    stream.number = number;
+    arrivals_[number].push_back(now);
+  }
+
+  // The members that say when something came.
+  std::string times(std::vector<std::int64_t> at) const {
     std::sort(at.begin(), at.end());
     if (at.empty()) at.push_back(0);
     const auto ms = [&](double quantile) {
@@ -221,22 +369,26 @@ class Streams {
           static_cast<std::size_t>(std::ceil(quantile * static_cast<double>(at.size())) - 1);
       return static_cast<double>(at[std::min(index, at.size() - 1)] - at.front()) / 1e6;
     };
-    std::cout << fmt::format(
-                     R"({{"got":{},"lost":{},"first_ns":{},"p50_ms":{:.3f},"p99_ms":{:.3f},)"
-                     R"("last_ms":{:.3f}}})",
-                     at.front() == 0 ? 0 : at.size(), lost_, at.front(), ms(0.5), ms(0.99), ms(1))
-              << std::endl;
+    return fmt::format(
+        R"("lost":{},"first_ns":{},"p50_ms":{:.3f},"p99_ms":{:.3f},"last_ms":{:.3f})", lost_,
+        at.front(), ms(0.5), ms(0.99), ms(1));
   }
 
   const Options options_;
   std::vector<Stream> streams_;
-  std::string request_;
+  std::vector<std::string> requests_;
   std::string buffer_ = std::string(256 << 10, '\0');
   int poll_ = -1;
   unsigned started_ = 0;
   unsigned opened_ = 0;
   unsigned waiting_ = 0;
   bool is_armed_ = false;
+  bool has_ended_ = false;
+  Lines lines_;
+  std::string text_;  // empty: nothing is recorded
+  Arrivals arrivals_;
+  std::uint64_t messages_ = 0;
+  std::uint64_t stale_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t lost_ = 0;
 };
@@ -249,6 +401,7 @@ int main(int argc, char** argv) {
   app.add_option("--host", options.host);
   app.add_option("--port", options.port)->required();
   app.add_option("--path", options.path);
+  app.add_option("--paths", options.paths_file);
   app.add_option("--key", options.key);
   app.add_option("--streams", options.streams);
   app.add_option("--addresses", options.addresses);
@@ -261,8 +414,6 @@ int main(int argc, char** argv) {
   ::setrlimit(RLIMIT_NOFILE, &limit);
   Streams streams(options);
   if (!streams.open()) return 1;
-  for (std::string line; std::getline(std::cin, line);) {
-    if (line == "next") streams.next();
-  }
+  streams.obey();
   return 0;
 }

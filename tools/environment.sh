@@ -62,3 +62,11 @@ build_jobs() {
   [ "$memory" -ge 1 ] || memory=1
   [ "$memory" -lt "$cores" ] && echo "$memory" || echo "$cores"
 }
+
+# has COMMAND MAJOR.MINOR: it is here and prints at least this version.
+has() {
+  local command=$1 least=$2 found
+  # shellcheck disable=SC2086
+  found=$($command 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1) || return 1
+  [ -n "$found" ] && [ "$(printf '%s\n%s\n' "$least" "$found" | sort -V | head -n 1)" = "$least" ]
+}

@@ -1,5 +1,6 @@
 #include "delivery/access.h"
 
+#include <array>
 #include <charconv>
 #include <string>
 #include <utility>
@@ -49,6 +50,10 @@ telemetry::MetricName rejection(std::string_view credential, std::string_view re
           "credential.",
           "credential=\"" + std::string(credential) + "\",reason=\"" + std::string(reason) + "\""};
 }
+
+// In the order in which a text is tried.
+constexpr std::array kAnyKind = {CredentialKind::SdkKey, CredentialKind::MobileKey,
+                                 CredentialKind::ClientSideId};
 
 // Who shares a rate: an IPv4 address, or the network that one IPv6 customer has.
 std::uint64_t client_of(std::string_view address) {
@@ -155,6 +160,20 @@ io::Task<Result<Opened>> Access::opened_by(std::vector<Credential> candidates,
   co_return fail(ErrorKind::Unauthenticated, "unknown credential");
 }
 
+io::Task<Result<Opened>> Access::recent_opened_by(std::optional<std::string_view> text,
+                                                  std::string_view client_address) {
+  if (text && is_recent()) {
+    // One after the other: what a key is called by takes a hash.
+    for (const CredentialKind kind : kAnyKind) {
+      Credential credential = Credential::of(kind, *text);
+      if (auto flags = find(credential))
+        co_return Opened{.credential = std::move(credential), .flags = std::move(flags)};
+    }
+  }
+  co_return co_await opened_by(text ? of_any_kind(*text) : std::vector<Credential>(),
+                               client_address);
+}
+
 std::optional<Opened> Access::find_first(const std::vector<Credential>& candidates) const {
   for (const Credential& each : candidates) {
     if (auto flags = find(each)) return Opened{.credential = each, .flags = std::move(flags)};
@@ -163,9 +182,9 @@ std::optional<Opened> Access::find_first(const std::vector<Credential>& candidat
 }
 
 std::vector<Credential> Access::of_any_kind(std::string_view text) {
-  return {Credential::of(CredentialKind::SdkKey, text),
-          Credential::of(CredentialKind::MobileKey, text),
-          Credential::of(CredentialKind::ClientSideId, text)};
+  std::vector<Credential> all;
+  for (const CredentialKind kind : kAnyKind) all.push_back(Credential::of(kind, text));
+  return all;
 }
 
 std::vector<Credential> Access::of_digest(std::string_view hex) {
@@ -221,10 +240,12 @@ Error Access::reject(CredentialKind kind, NegativeCache::Unknown unknown) {
                                   : "unknown " + std::string(name_of(kind)));
 }
 
+bool Access::is_recent() const { return environments_.age() <= kMicrosPerMilli * kRecent.count(); }
+
 io::Task<Result<Flags>> Access::recent_flags_for(CredentialKind kind,
                                                  std::optional<std::string_view> credential,
                                                  std::string_view client_address) {
-  if (credential && environments_.age() <= 1'000 * kRecent.count()) {
+  if (credential && is_recent()) {
     if (auto flags = find(kind, *credential)) co_return flags;
   }
   co_return co_await flags_for(kind, credential, client_address);

@@ -63,6 +63,9 @@ class Access {
   // unknown), Unavailable.
   io::Task<Result<Opened>> opened_by(std::vector<environment::Credential> candidates,
                                      std::string_view client_address);
+  // The same for what a text may be, current as of at most kRecent ago, as recent_flags_for() is.
+  io::Task<Result<Opened>> recent_opened_by(std::optional<std::string_view> text,
+                                            std::string_view client_address);
   // What a text may be.
   static std::vector<environment::Credential> of_any_kind(std::string_view text);
   // What keys the digest of a key, as 64 hexadecimal digits, may belong to; empty: it is none.
@@ -99,6 +102,7 @@ class Access {
   // Of a credential that is not known at this moment: an error if it may not be looked up now.
   Result<void> admit_lookup(const environment::Credential& credential,
                             std::string_view client_address);
+  bool is_recent() const;
   std::optional<Opened> find_first(const std::vector<environment::Credential>& candidates) const;
   io::Task<Result<Opened>> look_up(std::vector<environment::Credential> candidates);
   Error reject(environment::CredentialKind kind, NegativeCache::Unknown unknown);

@@ -171,6 +171,37 @@ TEST_F(AccessTest, AKeyIsKnownAsSoonAsItWasAppended) {
   EXPECT_EQ(status_of_events("x"), ErrorKind::Conflict);
 }
 
+TEST_F(AccessTest, ATextOfAnyKindOpensWhatItIs) {
+  const auto kind_opened = [&](std::optional<std::string_view> text) {
+    const auto opened = run(access_->recent_opened_by(text, kClient));
+    return opened ? std::optional(opened->credential.kind) : std::nullopt;
+  };
+  EXPECT_EQ(kind_opened("sdk-7"), CredentialKind::SdkKey);
+  EXPECT_EQ(kind_opened("client-7"), CredentialKind::ClientSideId);
+  EXPECT_EQ(kind_opened("x"), std::nullopt);
+  EXPECT_EQ(kind_opened(std::nullopt), std::nullopt);
+  expect_sample("flagstream_delivery_unknown_lookups_total 1");
+  append_key(2, "x");
+  EXPECT_EQ(kind_opened("x"), CredentialKind::SdkKey) << "what is not known is looked up";
+}
+
+TEST_F(AccessTest, WhatIsRecentIsLookedUpAgainAfter20Milliseconds) {
+  const auto age_after_asking = [&](std::int64_t age) {
+    EXPECT_TRUE(run(read_to_end()));
+    clock_.advance(age);
+    EXPECT_TRUE(run(access_->recent_opened_by("sdk-7", kClient)));
+    const std::int64_t by_text = environments_->age();
+    EXPECT_TRUE(run(read_to_end()));
+    clock_.advance(age);
+    EXPECT_TRUE(run(access_->recent_flags_for(CredentialKind::SdkKey, "sdk-7", kClient)));
+    EXPECT_EQ(environments_->age(), by_text);
+    return by_text;
+  };
+  const std::int64_t recent = kMicrosPerMilli * kRecent.count();
+  EXPECT_EQ(age_after_asking(recent), recent);
+  EXPECT_EQ(age_after_asking(recent + 1), 0) << "it was read to the end again";
+}
+
 TEST_F(AccessTest, AnExpiredKeyIsRefusedAndCountedAsSuch) {
   append_key(2, "old", 2'000'000);
   EXPECT_EQ(status("old"), ErrorKind::Conflict);

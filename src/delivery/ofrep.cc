@@ -152,9 +152,7 @@ struct Ofrep::State {
   io::Task<http::Response> evaluate(http::Request& request) {
     const auto key = key_of(request);
     const auto credential = http::bearer_or_api_key(request.headers);
-    const auto opened = co_await access.opened_by(
-        credential ? Access::of_any_kind(*credential) : std::vector<Credential>(),
-        request.client_address);
+    const auto opened = co_await access.recent_opened_by(credential, request.client_address);
     if (!opened) co_return error_answer(opened.error(), key);
     const CredentialKind kind = opened->credential.kind;
     count_poll(settings.sdks, opened->flags->environment, kind, request);

@@ -1,6 +1,7 @@
 #include "delivery/ofrep.h"
 
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <string>
 
@@ -85,6 +86,11 @@ class OfrepTest : public testing::Test {
     log::Batch batch;
     for (const std::string& each : records) batch.add({each});
     ASSERT_TRUE(appender_->append_and_wait(0, std::move(batch)));
+    if (environments_ == nullptr) return;
+    // Evaluations may be 20 ms behind the end of `config`; from here on they are not.
+    std::promise<bool> is_read;
+    environments_->read_to_end([&](const Result<void>& read) { is_read.set_value(!!read); });
+    EXPECT_TRUE(is_read.get_future().get());
   }
   // One flag for everybody, one for mobile applications too, one for servers.
   void append_three_flags() {

@@ -298,8 +298,14 @@ io::Task<HandshakeOutcome> Connection::try_handshake() {
 
 io::Task<std::size_t> Connection::read_some(char* to, std::size_t bytes) {
   if (is_over()) co_return 0;
-  // Mostly it has arrived already: one system call and no turn of the loop.
-  ssize_t at_once = receive(to, bytes);
+  // Mostly it has arrived already: one system call and no turn of the loop.  Not after a read that
+  // took less than it could have.
+  ssize_t at_once = -1;
+  if (is_drained_) {
+    errno = EAGAIN;
+  } else {
+    at_once = receive(to, bytes);
+  }
   std::size_t later = 0;
   while (at_once < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
     served_without_waiting_ = 0;
@@ -314,6 +320,8 @@ io::Task<std::size_t> Connection::read_some(char* to, std::size_t bytes) {
     at_once = receive(to, bytes);
   }
   const std::size_t got = at_once > 0 ? static_cast<std::size_t>(at_once) : later;
+  // Of TLS there may be more that is decrypted, for which the socket will not become ready.
+  is_drained_ = !tls_ && got < bytes;
   shared_.probe.bytes_in.add(got);
   co_return got;
 }

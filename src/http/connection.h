@@ -174,6 +174,7 @@ class Connection final : public StreamWriter {
   std::unique_ptr<Response> streamed_;  // the answer that ends this connection, from its head on
   std::function<void()> on_closed_;     // while a stream's handler runs and wants to know
   std::size_t stream_bytes_in_ = 0;     // what the client of a stream has sent, to no purpose
+  bool is_drained_ = false;             // the socket had no more than the last read took
   bool is_expired_ = false;
   bool is_ended_ = false;
   bool is_failing_ = false;  // the handler threw: close after the answer

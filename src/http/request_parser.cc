@@ -117,23 +117,27 @@ bool equals_without_case(std::string_view a, std::string_view b) {
 }
 
 std::optional<std::string> percent_decode(std::string_view text, PlusMeans plus) {
+  const std::string_view special = plus == PlusMeans::Space ? "%+" : "%";
   std::string out;
   out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+' && plus == PlusMeans::Space) {
+  for (;;) {
+    // Mostly there is nothing to decode in hundreds of bytes: a context in a path.
+    const std::size_t plain = std::min(text.find_first_of(special), text.size());
+    out += text.substr(0, plain);
+    text.remove_prefix(plain);
+    if (text.empty()) return out;
+    if (text.front() == '+') {
       out += ' ';
-    } else if (text[i] != '%') {
-      out += text[i];
-    } else {
-      if (text.size() - i < 3) return std::nullopt;
-      const int high = hex_digit(text[i + 1]);
-      const int low = hex_digit(text[i + 2]);
-      if (high < 0 || low < 0) return std::nullopt;
-      out += static_cast<char>(high * 16 + low);
-      i += 2;
+      text.remove_prefix(1);
+      continue;
     }
+    if (text.size() < 3) return std::nullopt;
+    const int high = hex_digit(text[1]);
+    const int low = hex_digit(text[2]);
+    if (high < 0 || low < 0) return std::nullopt;
+    out += static_cast<char>(high * 16 + low);
+    text.remove_prefix(3);
   }
-  return out;
 }
 
 Progress HeadParser::refuse(int status, std::string_view why) {

@@ -1,7 +1,10 @@
 """Many streams at once: what each costs, that a change reaches all of them, and that a stopping gateway lets them go one
-after the other, so that their clients do not all come back together."""
-import pathlib
-import re
+after the other, so that their clients do not all come back together.
+
+    STREAMS          of the soak test, half of server-side and half of client-side SDKs (1000)
+    STREAM_SECONDS   of the soak test, with a change every second (20)
+"""
+import os
 import resource
 import selectors
 import socket
@@ -10,9 +13,13 @@ import time
 import pytest
 
 from harness import Server
+from measure import cpu_seconds, private_bytes
+from streams import HeldStreams, context_segment
 
 COUNT = min(2000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 200)
 PATIENCE = 60
+STREAMS = int(os.environ.get("STREAMS", "1000"))
+STREAM_SECONDS = int(os.environ.get("STREAM_SECONDS", "20"))
 
 
 class Stream:
@@ -32,7 +39,7 @@ class Stream:
         return data or None
 
 
-class Streams:
+class WatchedStreams:
     def __init__(self, server, target, count):
         self.selector = selectors.DefaultSelector()
         self.all = []
@@ -66,18 +73,14 @@ class Streams:
             stream.socket.close()
 
 
-def private_bytes(pid):
-    return int(re.search(r"RssAnon:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) * 1024
-
-
 @pytest.mark.parametrize("target", ["/all", "/sdk/stream"])
 def test_many_streams(target):
     with Server(settings={"delivery.heartbeat": "60s"}) as server:
         # A few first: what the process needs once is no stream's.
-        first = Streams(server, target, 50)
+        first = WatchedStreams(server, target, 50)
         gateway = server.pid("gateway")
         before = private_bytes(gateway)
-        streams = Streams(server, target, COUNT)
+        streams = WatchedStreams(server, target, COUNT)
         each = (private_bytes(gateway) - before) / COUNT
         print(f"{target}: {each:.0f} bytes of private memory a stream")
         assert each < 4_500
@@ -102,6 +105,37 @@ def test_many_streams(target):
         streams.close()
 
 
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+def test_streams_last():
+    """No stream is lost, every change reaches every stream once and in order, and memory stays."""
+    half = STREAMS // 2
+    contexts = [context_segment({"kind": "user", "key": f"user-{n}", "country": "fr" if n % 3 else "pl"}) for n in range(half)]
+    with Server(settings={"server.connections_max": "0"}) as server:
+        gateway = server.pid("gateway")
+        version = server.flag_on("new-checkout")["_version"]
+        server_side = HeldStreams(server.port, half, key=server.sdk_key)
+        client_side = HeldStreams(server.port, half, paths=[f"/eval/{server.keys['_id']}/{each}" for each in contexts])
+        server_side.record('"version":')
+        client_side.record('"flagVersion":')
+        memory = []
+        first = version + 1
+        for turn in range(STREAM_SECONDS):
+            began = time.monotonic()
+            version = server.flag_on("new-checkout", on=turn % 2 == 1)["_version"]
+            for streams in (server_side, client_side):
+                streams.say(f"until {version}")
+            for streams in (server_side, client_side):
+                came = streams.answer()
+                assert (came["got"], came["lost"]) == (half, 0), (turn, came)
+            memory.append(private_bytes(gateway))
+            time.sleep(max(0.0, began + 1 - time.monotonic()))  # the pace, not what is waited for
+        for streams in (server_side, client_side):
+            all_of_it = streams.stop()
+            assert (all_of_it["lost"], all_of_it["stale"]) == (0, 0)
+            assert all_of_it["messages"] == half * STREAM_SECONDS, "nothing but the changes, each once"
+            assert [(each["number"], each["got"]) for each in all_of_it["numbers"]] == [
+                (number, half) for number in range(first, version + 1)]
+            streams.close()
+        settled = memory[len(memory) // 4:]
+        growth = (settled[-1] - settled[0]) / (len(settled) - 1)
+        print(f"{STREAMS} streams: {memory[-1] / 1e6:.1f} MB of private memory, {growth:.0f} bytes more with each change")
+        assert growth < 16_384, memory
