@@ -664,7 +664,9 @@ std::size_t Connection::offer(const Chunk& chunk) {
   const std::string_view bytes = as_sent(chunk);
   if (is_over()) return bytes.size();
   std::array parts = {part_of(bytes)};
-  const ssize_t sent = send(parts);
+  const ssize_t sent = tls_ ? tls_->send(parts)
+                            : ::send(socket_.native_handle(), bytes.data(), bytes.size(),
+                                     MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent <= 0) return bytes.size();  // full, or broken: who writes the rest will see
   shared_.probe.bytes_out.add(static_cast<std::uint64_t>(sent));
   return bytes.size() - static_cast<std::size_t>(sent);
