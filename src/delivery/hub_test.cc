@@ -50,6 +50,11 @@ class Reader final : public http::StreamWriter {
     if (close_) close_();
   }
 
+  void end() {
+    is_ended = true;
+    close_ = nullptr;
+  }
+
   static constexpr std::size_t kAll = 1 << 20;
   std::string received;
   std::size_t room = kAll;
@@ -111,7 +116,7 @@ class HubTest : public ServerSideTest {
         [this, &client, key]() -> io::Task<void> {
           Counting feed(to_);
           co_await hub_->run(Credential::of(CredentialKind::SdkKey, key), feed, client);
-          client.is_ended = true;
+          client.end();
         },
         [](std::exception_ptr failure) {
           if (failure) std::rethrow_exception(failure);
