@@ -1,13 +1,17 @@
 #include "delivery/client_side.h"
 
 #include <atomic>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "base/hash.h"
 #include "delivery/client_context.h"
 #include "delivery/client_flags.h"
+#include "delivery/hub.h"
 #include "delivery/secure_mode.h"
 #include "delivery/stream.h"
 #include "http/conditional.h"
@@ -21,6 +25,7 @@ using environment::Credential;
 using environment::CredentialKind;
 using environment::Environments;
 using environment::FlagSet;
+using environment::SeenRevision;
 
 // Parsers drop a message without data.
 constexpr std::string_view kPing = "event: ping\ndata: {}\n\n";
@@ -224,30 +229,37 @@ struct ClientSide::State {
     co_return response;
   }
 
-  class EvaluationStream;
-  class PingStream;
+  class Audience;
+  class EvaluationHub;
+  class EvaluationFeed;
+  class PingFeed;
 
   io::Task<http::Response> stream(http::Request& request, Source source);
   io::Task<http::Response> ping_stream(http::Request& request, CredentialKind kind);
 
-  template <class Feed>
+  // `feed` belongs to `hub`.
   http::Response begin_stream(const http::Request& request, const FlagSet& flags,
-                              Credential credential, std::unique_ptr<Feed> feed) {
+                              Credential credential, std::shared_ptr<Hub> hub,
+                              std::unique_ptr<Feed> feed) {
     probe.stream.add();
     auto connected = count_stream(settings.sdks, flags.environment, credential.kind, request);
     http::Response response = stream_response(flags);
-    response.stream = [this, what = Followed{flags.environment, std::move(credential)},
-                       feed = std::move(feed), connected = std::move(connected)](
-                          http::StreamWriter& writer) { return run_stream(what, *feed, writer); };
+    response.stream = [this, hub = std::move(hub), credential = std::move(credential),
+                       feed = std::move(feed),
+                       connected = std::move(connected)](http::StreamWriter& writer) mutable {
+      return run_stream(*hub, std::move(credential), *feed, writer);
+    };
     return response;
   }
 
-  template <class Feed>
-  io::Task<void> run_stream(const Followed& what, Feed& feed, http::StreamWriter& writer) {
+  io::Task<void> run_stream(Hub& hub, Credential credential, Feed& feed,
+                            http::StreamWriter& writer) {
     const OpenStream open(probe.streams);
-    co_await feed_stream(
-        {settings.heartbeat, settings.max_stream_age, environments, clock, probe.aged_out}, what,
-        feed, writer);
+    co_await hub.run(std::move(credential), feed, writer);
+  }
+
+  Streaming streaming() {
+    return {settings.heartbeat, settings.max_stream_age, environments, clock, probe.aged_out};
   }
 
   const ClientSideSettings settings;
@@ -256,165 +268,291 @@ struct ClientSide::State {
   const Clock& clock;
   Probe probe;
   ClientFlagsCache client_flags;
+  Hubs<EvaluationHub> evaluation_hubs;
+  Hubs<Hub> ping_hubs;
   std::atomic<std::size_t> context_bytes{0};
   std::atomic<std::size_t> unsent_bytes{0};
-  std::atomic<std::size_t> waiting_streams{0};
+  std::atomic<std::ptrdiff_t> waiting_streams{0};
 };
 
-// A put, then what differs after each change.  Keeps little, because there are many: the text of
-// the context, and hashes of what was sent.
-class ClientSide::State::EvaluationStream : public StreamFeed {
+// Streams that are told what changes for their contexts.
+class ClientSide::State::EvaluationHub final : public Hub {
  public:
-  EvaluationStream(State& state, Source source, Credential credential, Asked asked)
-      : state_(state),
-        source_(source),
-        credential_(std::move(credential)),
-        asked_(std::move(asked)) {
-    count_context(asked_.context.size());
+  EvaluationHub(State& state, const io::Executor& executor, EnvironmentId id)
+      : Hub(state.streaming(), executor, id), state_(state) {}
+
+  // Of those who ask the same.
+  std::shared_ptr<Audience> audience(CredentialKind kind, Asked asked);
+
+  bool is_overloaded() {
+    return is_memory_short() ||
+           state_.waiting_streams.load(std::memory_order_relaxed) >
+               static_cast<std::ptrdiff_t>(state_.settings.waiting_streams_max);
   }
-  ~EvaluationStream() {
-    take_turn();
-    count_context(-asked_.context.size());
-  }
-
-  EvaluationStream(const EvaluationStream&) = delete;
-  EvaluationStream& operator=(const EvaluationStream&) = delete;
-
-  // Once an overload is over, what a ping stood for is sent.
-  bool wants_look() const { return is_behind_ && !is_overloaded(); }
-
-  io::Task<bool> catch_up(http::StreamWriter& writer) {
-    const bool is_first = !std::exchange(has_begun_, true);
-    const bool is_too_much = is_first ? is_memory_short() : is_overloaded();
-    take_turn();
-    if (is_too_much) {
-      is_behind_ = true;
-      state_.probe.pings.add();
-      co_return co_await send(kPing, writer);
-    }
-    if (!is_first) state_.probe.evaluations.add();
-    const std::optional<std::string> message = is_first || is_behind_ ? put() : changes();
-    if (!message) co_return false;
-    if (!message->empty()) co_return co_await send(*message, writer);
-    // Changes that do not concern this context must not keep the heartbeat away.
-    const std::int64_t silent = state_.clock.monotonic() - sent_at_;
-    if (silent < kMicrosPerMilli * state_.settings.heartbeat.count()) co_return true;
-    co_return co_await send(kHeartbeat, writer);
-  }
-
-  void note_change() {
-    if (is_waiting_.exchange(true)) return;
-    state_.waiting_streams.fetch_add(1, std::memory_order_relaxed);
-    state_.probe.waiting_streams.add(1);
+  // Clients that do not read must not fill the memory with what others cannot share.
+  bool is_memory_short() {
+    const auto is_over = [&] {
+      return state_.unsent_bytes.load(std::memory_order_relaxed) > state_.settings.unsent_bytes_max;
+    };
+    if (!is_over()) return false;
+    if (put_.use_count() == 1) put_for_ = nullptr, put_ = nullptr;  // nobody reads it
+    return is_over();
   }
 
  private:
-  void count_context(std::size_t bytes) {
-    state_.context_bytes.fetch_add(bytes, std::memory_order_relaxed);
-    state_.probe.context_bytes.add(static_cast<double>(static_cast<std::ptrdiff_t>(bytes)));
+  friend class Audience;
+  // Into the audience itself.
+  using Key = std::tuple<CredentialKind, Reasons, std::string_view, std::string_view>;
+
+  // Counts for as long as somebody has it to read.
+  http::SharedChunk counted(std::string_view text) {
+    count_unsent(text.size());
+    return {new http::Chunk(text), [this, bytes = text.size()](const http::Chunk* chunk) {
+              delete chunk;
+              count_unsent(-bytes);
+            }};
+  }
+  void count_unsent(std::size_t more) {
+    state_.unsent_bytes.fetch_add(more, std::memory_order_relaxed);
+    state_.probe.unsent_bytes.add(static_cast<double>(static_cast<std::ptrdiff_t>(more)));
   }
 
-  void take_turn() {
-    if (!is_waiting_.exchange(false)) return;
-    state_.waiting_streams.fetch_sub(1, std::memory_order_relaxed);
-    state_.probe.waiting_streams.add(-1);
+  void count_waiting(std::ptrdiff_t more) override {
+    state_.waiting_streams.fetch_add(more, std::memory_order_relaxed);
+    state_.probe.waiting_streams.add(static_cast<double>(more));
   }
 
-  bool is_memory_short() const {
-    return state_.unsent_bytes.load(std::memory_order_relaxed) > state_.settings.unsent_bytes_max;
+  State& state_;
+  std::map<Key, Audience*> audiences_;
+  // The whole of what one audience sees: for the next of its streams, should many come.
+  const Audience* put_for_ = nullptr;
+  SeenRevision put_revision_;
+  http::SharedChunk put_;
+};
+
+// All streams of a hub that ask the same with the same context: what they see is evaluated once.
+// Keeps little, because there may be as many as streams: the text of the context, and hashes of
+// what was sent.
+class ClientSide::State::Audience : public std::enable_shared_from_this<Audience> {
+ public:
+  Audience(EvaluationHub& hub, CredentialKind kind, Asked asked)
+      : hub_(hub), kind_(kind), asked_(std::move(asked)) {
+    hub_.audiences_.emplace(key_of(kind_, asked_), this);
+    count_context(asked_.context.size());
+  }
+  ~Audience() {
+    count_context(-asked_.context.size());
+    if (hub_.put_for_ == this) forget_put();
+    hub_.audiences_.erase(key_of(kind_, asked_));
+  }
+  Audience(const Audience&) = delete;
+  Audience& operator=(const Audience&) = delete;
+
+  static EvaluationHub::Key key_of(CredentialKind kind, const Asked& asked) {
+    return {kind, asked.reasons, asked.hash, asked.context};
   }
 
-  bool is_overloaded() const {
-    return is_memory_short() || state_.waiting_streams.load(std::memory_order_relaxed) >
-                                    state_.settings.waiting_streams_max;
+  std::uint64_t version() const { return version_; }  // rises with every message
+  // Whether it stands for the flags that the hub holds, and may still see them.
+  bool is_current() const {
+    const FlagSet& flags = *hub_.flags();
+    return version_ > 0 && sent_.generation == flags.generation &&
+           sent_.revision >= flags.revision &&
+           (!flags.secure_mode || checked_at_wake_ == hub_.wakes());
   }
-
-  // Counts a message for as long as its client takes to read it.
-  class Unsent {
-   public:
-    Unsent(State& state, std::size_t bytes) : state_(state), bytes_(bytes) { count(bytes); }
-    ~Unsent() { count(-bytes_); }
-    Unsent(const Unsent&) = delete;
-    Unsent& operator=(const Unsent&) = delete;
-
-   private:
-    void count(std::size_t bytes) {
-      state_.unsent_bytes.fetch_add(bytes, std::memory_order_relaxed);
-      state_.probe.unsent_bytes.add(static_cast<double>(static_cast<std::ptrdiff_t>(bytes)));
+  // Evaluates anew; false: it may see nothing any more.
+  bool evaluate() {
+    const auto now = current();
+    if (!now) return false;
+    if (version_ > 0) hub_.state_.probe.evaluations.add();
+    if (version_ == 0 || now->flags->generation() != sent_.generation) {
+      say(make_put(*now));
+    } else if (now->flags->revision() > sent_.revision) {
+      auto changes = now->flags->changes_since(sent_, now->context, asked_.reasons);
+      patches_ = changes.patches;
+      deletes_ = changes.deletes;
+      if (!changes.messages.empty()) say(hub_.counted(changes.messages));
     }
+    return true;
+  }
+  // What leads from the version before to this one; null: no longer known.
+  http::SharedChunk step() {
+    if (step_ == nullptr) return nullptr;
+    hub_.state_.probe.patches.add(patches_);
+    hub_.state_.probe.deletes.add(deletes_);
+    return step_;
+  }
+  // All that it sees.  Precondition: is_current().  Null: it may see nothing any more.
+  http::SharedChunk put() {
+    if (hub_.put_for_ != this || hub_.put_revision_.generation != sent_.generation ||
+        hub_.put_revision_.revision != sent_.revision) {
+      const auto now = current();
+      if (!now) return nullptr;
+      make_put(*now);
+    }
+    hub_.state_.probe.put_messages.add();
+    return hub_.put_;
+  }
 
-    State& state_;
-    std::size_t bytes_;
-  };
+  // With no version yet.
+  void enter() {
+    ++streams_;
+    if (version_ > 0) ++behind_;
+  }
+  void leave(std::uint64_t version) {
+    --streams_;
+    if (version != version_) take();
+  }
+  // One of its streams has come to the version, or gone.
+  void take() {
+    if (--behind_ == 0) step_ = nullptr;
+  }
 
-  // As things are now; nullopt: he may not see them any more.
+ private:
   struct Current {
     flags::Context context;
     std::shared_ptr<const ClientFlags> flags;
   };
+  // nullopt: it may not see them, or they cannot be evaluated.
   std::optional<Current> current() {
-    const Flags flags = state_.access.find(credential_);
-    if (flags == nullptr) return std::nullopt;
+    State& state = hub_.state_;
+    const Flags& flags = hub_.flags();
     auto context = parse_context(asked_.context);
-    if (!context || !state_.check(*flags, source_, *context, asked_.hash)) return std::nullopt;
-    auto evaluable = state_.client_flags.get(flags, source_.kind);
+    if (!context || !state.check(*flags, {.kind = kind_}, *context, asked_.hash))
+      return std::nullopt;
+    auto evaluable = state.client_flags.get(flags, kind_);
     if (evaluable == nullptr) return std::nullopt;
+    checked_at_wake_ = hub_.wakes();
     return Current{.context = *std::move(context), .flags = std::move(evaluable)};
   }
 
-  // Both: the message, which may be empty; nullopt: the stream is over.
-  std::optional<std::string> put() {
-    const auto now = current();
-    if (!now) return std::nullopt;
-    is_behind_ = false;
-    state_.probe.put_messages.add();
-    return now->flags->put_message(now->context, asked_.reasons, sent_);
+  http::SharedChunk make_put(const Current& now) {
+    hub_.put_ = hub_.counted(now.flags->put_message(now.context, asked_.reasons, sent_));
+    hub_.put_for_ = this;
+    hub_.put_revision_ = {.generation = sent_.generation, .revision = sent_.revision};
+    return hub_.put_;
+  }
+  void forget_put() {
+    hub_.put_for_ = nullptr;
+    hub_.put_ = nullptr;
   }
 
-  std::optional<std::string> changes() {
-    const auto now = current();
-    if (!now) return std::nullopt;
-    if (now->flags->generation() != sent_.generation) {
-      state_.probe.put_messages.add();
-      return now->flags->put_message(now->context, asked_.reasons, sent_);
-    }
-    if (now->flags->revision() <= sent_.revision) return std::string();
-    ClientFlags::Changes changes = now->flags->changes_since(sent_, now->context, asked_.reasons);
-    state_.probe.patches.add(changes.patches);
-    state_.probe.deletes.add(changes.deletes);
-    return std::move(changes.messages);
+  // Kept until the last of its streams has it.
+  void say(http::SharedChunk step) {
+    const bool is_put = step == hub_.put_;
+    ++version_;
+    behind_ = streams_;
+    step_ = is_put || behind_ == 0 ? nullptr : std::move(step);
   }
 
-  io::Task<bool> send(std::string_view message, http::StreamWriter& writer) {
-    sent_at_ = state_.clock.monotonic();
-    const Unsent unsent(state_, message.size());
-    co_return (co_await writer.write(message)).has_value();
+  void count_context(std::size_t bytes) {
+    State& state = hub_.state_;
+    state.context_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    state.probe.context_bytes.add(static_cast<double>(static_cast<std::ptrdiff_t>(bytes)));
+  }
+
+  EvaluationHub& hub_;
+  const CredentialKind kind_;
+  const Asked asked_;
+  ClientFlags::Sent sent_;
+  std::uint64_t version_ = 0;
+  std::uint64_t checked_at_wake_ = 0;
+  std::size_t streams_ = 0;
+  std::size_t behind_ = 0;  // of them, those that have not come to the version yet
+  http::SharedChunk step_;
+  std::size_t patches_ = 0;  // in `step_`
+  std::size_t deletes_ = 0;
+};
+
+std::shared_ptr<ClientSide::State::Audience> ClientSide::State::EvaluationHub::audience(
+    CredentialKind kind, Asked asked) {
+  const auto found = audiences_.find(Audience::key_of(kind, asked));
+  if (found != audiences_.end()) return found->second->shared_from_this();
+  return std::make_shared<Audience>(*this, kind, std::move(asked));
+}
+
+const http::SharedChunk& ping() {
+  static const auto chunk = std::make_shared<const http::Chunk>(kPing);
+  return chunk;
+}
+
+// A put, then what differs after each change.
+class ClientSide::State::EvaluationFeed final : public Feed {
+ public:
+  EvaluationFeed(State& state, std::shared_ptr<EvaluationHub> hub,
+                 std::shared_ptr<Audience> audience)
+      : state_(state), hub_(std::move(hub)), audience_(std::move(audience)) {
+    audience_->enter();
+  }
+  ~EvaluationFeed() override { audience_->leave(version_); }
+  EvaluationFeed(const EvaluationFeed&) = delete;
+  EvaluationFeed& operator=(const EvaluationFeed&) = delete;
+
+  std::optional<http::SharedChunk> next() override {
+    if (hub_->flags() == nullptr) return std::nullopt;
+    const bool is_known = audience_->is_current() && !is_told_to_ask_;
+    // The first message is owed, as far as there is memory for it; what an equal stream has had
+    // evaluated costs nothing.
+    if (version_ == 0 ? hub_->is_memory_short() : !is_known && hub_->is_overloaded())
+      return tell_to_ask();
+    if (!audience_->is_current() && !audience_->evaluate()) return std::nullopt;
+    if (is_told_to_ask_) return put();
+    if (version_ == audience_->version()) return http::SharedChunk();
+    if (version_ + 1 != audience_->version()) return put();
+    http::SharedChunk step = version_ == 0 ? nullptr : audience_->step();
+    if (step == nullptr) return put();
+    come_to_version();
+    return step;
+  }
+
+ private:
+  // Under too much load a client is to ask by itself; once that is over, it gets everything.
+  std::optional<http::SharedChunk> tell_to_ask() {
+    is_told_to_ask_ = true;
+    if (std::exchange(told_at_revision_, hub_->flags()->revision) == hub_->flags()->revision)
+      return http::SharedChunk();
+    state_.probe.pings.add();
+    return ping();
+  }
+  std::optional<http::SharedChunk> put() {
+    http::SharedChunk message = audience_->put();
+    if (message == nullptr) return std::nullopt;
+    is_told_to_ask_ = false;
+    come_to_version();
+    return message;
+  }
+  void come_to_version() {
+    if (std::exchange(version_, audience_->version()) != audience_->version()) audience_->take();
   }
 
   State& state_;
-  const Source source_;
-  const Credential credential_;
-  const Asked asked_;
-  ClientFlags::Sent sent_;
-  std::int64_t sent_at_ = 0;
-  bool has_begun_ = false;
-  bool is_behind_ = false;  // was told to ask by itself
-  std::atomic<bool> is_waiting_{false};
+  const std::shared_ptr<EvaluationHub> hub_;
+  const std::shared_ptr<Audience> audience_;
+  std::uint64_t version_ = 0;  // 0: nothing yet
+  std::uint64_t told_at_revision_ = 0;
+  bool is_told_to_ask_ = false;
 };
 
 // A ping at first and after every change: for browsers, whose streams cannot carry a context that
 // does not fit into the path.
-class ClientSide::State::PingStream : public StreamFeed {
+class ClientSide::State::PingFeed final : public Feed {
  public:
-  explicit PingStream(State& state) : state_(state) {}
+  PingFeed(State& state, std::shared_ptr<Hub> hub) : state_(state), hub_(std::move(hub)) {}
 
-  io::Task<bool> catch_up(http::StreamWriter& writer) {
+  std::optional<http::SharedChunk> next() override {
+    const Flags& flags = hub_->flags();
+    if (flags == nullptr) return std::nullopt;
+    if (seen_ && seen_->generation == flags->generation && seen_->revision == flags->revision)
+      return http::SharedChunk();
+    seen_ = {.generation = flags->generation, .revision = flags->revision};
     state_.probe.pings.add();
-    co_return (co_await writer.write(kPing)).has_value();
+    return ping();
   }
 
  private:
   State& state_;
+  const std::shared_ptr<Hub> hub_;
+  std::optional<SeenRevision> seen_;
 };
 
 io::Task<http::Response> ClientSide::State::stream(http::Request& request, Source source) {
@@ -422,22 +560,31 @@ io::Task<http::Response> ClientSide::State::stream(http::Request& request, Sourc
   if (!flags) co_return http::error_response(flags.error());
   auto admitted = admit(request, source, *flags);
   if (!admitted) co_return http::error_response(admitted.error());
-  auto credential = Credential::of(source.kind, *credential_of(request, source.kind));
-  auto feed =
-      std::make_unique<EvaluationStream>(*this, source, credential, std::move(admitted->asked));
+  const auto hub =
+      evaluation_hubs.get(co_await io::net::this_coro::executor, (*flags)->environment,
+                          [this](const io::Executor& executor, EnvironmentId id) {
+                            return std::make_shared<EvaluationHub>(*this, executor, id);
+                          });
+  auto audience = hub->audience(source.kind, std::move(admitted->asked));
   if (context_bytes.load() > settings.stream_context_bytes_max) {
     probe.overloaded.add();
     co_return http::error_response(Error(ErrorKind::Unavailable, "too many streams are open"));
   }
-  co_return begin_stream(request, **flags, std::move(credential), std::move(feed));
+  co_return begin_stream(request, **flags,
+                         Credential::of(source.kind, *credential_of(request, source.kind)), hub,
+                         std::make_unique<EvaluationFeed>(*this, hub, std::move(audience)));
 }
 
 io::Task<http::Response> ClientSide::State::ping_stream(http::Request& request,
                                                         CredentialKind kind) {
   const auto flags = co_await flags_for(request, kind);
   if (!flags) co_return http::error_response(flags.error());
-  co_return begin_stream(request, **flags, Credential::of(kind, *credential_of(request, kind)),
-                         std::make_unique<PingStream>(*this));
+  const auto hub = ping_hubs.get(co_await io::net::this_coro::executor, (*flags)->environment,
+                                 [this](const io::Executor& executor, EnvironmentId id) {
+                                   return std::make_shared<Hub>(streaming(), executor, id);
+                                 });
+  co_return begin_stream(request, **flags, Credential::of(kind, *credential_of(request, kind)), hub,
+                         std::make_unique<PingFeed>(*this, hub));
 }
 
 ClientSide::ClientSide(ClientSideSettings settings, Collaborators collaborators)

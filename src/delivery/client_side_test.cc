@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "delivery/client_context.h"
 #include "environment/test_records.h"
 #include "http/test_client.h"
@@ -370,7 +371,7 @@ TEST_F(ClientSideTest, AnIdleStreamHasAHeartbeat) {
   begin_with({change(client_environment(1))}, {.heartbeat = std::chrono::milliseconds(10)});
   const auto client = open_stream("GET /eval/client-7/" + std::string(kAlice));
   client->read_until("\n\n\r\n");
-  EXPECT_EQ(client->read_until("2\r\n:\n\r\n", 2), "2\r\n:\n\r\n2\r\n:\n\r\n");
+  EXPECT_TRUE(client->read_until("2\r\n:\n\r\n", 2).starts_with("2\r\n:\n\r\n2\r\n:\n\r\n"));
 }
 
 TEST_F(ClientSideTest, UnderLoadAStreamIsToldToAskAndGetsEverythingLater) {
@@ -406,16 +407,19 @@ TEST_F(ClientSideTest, ClientsThatDoNotReadKeepOthersFromFillingTheMemory) {
 TEST_F(ClientSideTest, WhatStreamsKeepIsLimited) {
   begin_with({change(client_environment(1)), change(client_flag(2, "a", 1))},
              {.stream_context_bytes_max = 2 * sizeof kAliceJson});
-  const std::string line = "GET /eval/client-7/" + std::string(kAlice);
-  auto first = open_stream(line);
-  const auto second = open_stream(line);
+  const auto line_of = [](const char* key) {
+    return "GET /eval/client-7/" +
+           base64_encode(R"({"kind":"user","key":")" + std::string(key) + R"("})");
+  };
+  auto first = open_stream(line_of("alice"));
+  const auto second = open_stream(line_of("brian"));
   first->read_until("\n\n\r\n");
   second->read_until("\n\n\r\n");
-  EXPECT_EQ(status_of(ask(line)), 503);
+  EXPECT_EQ(status_of(ask(line_of("carol"))), 503);
   first.reset();
   std::string answer;
   for (int tries = 0; tries < 10'000 && !answer.starts_with("HTTP/1.1 200"); ++tries)
-    answer = open_stream(line)->read_until("\r\n\r\n");
+    answer = open_stream(line_of("carol"))->read_until("\r\n\r\n");
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 200")) << "the one that has gone keeps nothing";
 }
 

@@ -220,17 +220,19 @@ Bytes Transfers::whole(Whole& made, const Flags& flags, Form form) {
   });
 }
 
-Bytes Transfers::stream(const Flags& flags, Transfer transfer) {
-  if (transfer.intent == Intent::Full) return whole(streams_, flags, stream_message);
+http::SharedChunk Transfers::stream(const Flags& flags, Transfer transfer) {
+  const auto make = [transfer](const FlagSet& set) {
+    return std::make_shared<const http::Chunk>(stream_message(set, transfer));
+  };
+  if (transfer.intent == Intent::Full) return streams_.get(flags, make);
   const auto by_start =
       changes_.get(flags, [](const FlagSet&) { return std::make_shared<const ByStart>(); });
   const std::lock_guard lock(by_start->mutex);
   if (by_start->changes.size() >= kStartsKept && !by_start->changes.contains(transfer.from))
     by_start->changes.clear();
-  Bytes& bytes = by_start->changes[transfer.from];
-  if (bytes == nullptr)
-    bytes = std::make_shared<const std::string>(stream_message(*flags, transfer));
-  return bytes;
+  http::SharedChunk& chunk = by_start->changes[transfer.from];
+  if (chunk == nullptr) chunk = make(*flags);
+  return chunk;
 }
 
 Bytes Transfers::poll(const Flags& flags, Transfer transfer) {

@@ -62,7 +62,7 @@ std::string goodbye_message(std::string_view reason);
 // with the flag sets.
 class Transfers {
  public:
-  Bytes stream(const Flags& flags, Transfer transfer);
+  http::SharedChunk stream(const Flags& flags, Transfer transfer);
   Bytes poll(const Flags& flags, Transfer transfer);
   Bytes gzip_poll(const Flags& flags, Transfer transfer);
 
@@ -71,7 +71,7 @@ class Transfers {
   // Of one flag set: by the revision that the clients had.
   struct ByStart {
     mutable std::mutex mutex;
-    mutable std::map<std::uint64_t, Bytes> changes;
+    mutable std::map<std::uint64_t, http::SharedChunk> changes;
   };
   using Whole = MadeOnce<environment::FlagSet, std::string>;
 
@@ -80,7 +80,7 @@ class Transfers {
 
   static Bytes whole(Whole& made, const Flags& flags, Form form);
 
-  Whole streams_{kEnvironmentsKept};
+  MadeOnce<environment::FlagSet, http::Chunk> streams_{kEnvironmentsKept};
   Whole polls_{kEnvironmentsKept};
   Whole gzips_{kEnvironmentsKept};
   MadeOnce<environment::FlagSet, ByStart> changes_{kEnvironmentsKept};

@@ -190,9 +190,9 @@ TEST(Transfers, AreMadeOnce) {
   EXPECT_EQ(inflated, poll_document(gateway.set(), full));
   for (std::uint64_t from = 0; from < 100; ++from) {
     const Transfer changes{.intent = Intent::Changes, .from = from};
-    const Bytes bytes = transfers.stream(gateway.flags(), changes);
-    EXPECT_EQ(transfers.stream(gateway.flags(), changes), bytes);
-    EXPECT_EQ(*bytes, stream_message(gateway.set(), changes));
+    const http::SharedChunk chunk = transfers.stream(gateway.flags(), changes);
+    EXPECT_EQ(transfers.stream(gateway.flags(), changes), chunk);
+    EXPECT_EQ(chunk->text(), stream_message(gateway.set(), changes));
   }
 }
 

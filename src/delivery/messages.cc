@@ -57,11 +57,9 @@ std::string flags_change_message(const environment::FlagChange& change) {
 namespace {
 
 // Makes with `text_of` what MadeOnce keeps.
-template <class Source>
-auto bytes_by(std::string (*text_of)(const Source&)) {
-  return [text_of](const Source& source) {
-    return std::make_shared<const std::string>(text_of(source));
-  };
+template <class Made, class Source>
+auto made_by(std::string (*text_of)(const Source&)) {
+  return [text_of](const Source& source) { return std::make_shared<const Made>(text_of(source)); };
 }
 
 std::string gzip_document(const environment::FlagSet& flags) {
@@ -70,28 +68,20 @@ std::string gzip_document(const environment::FlagSet& flags) {
 
 }  // namespace
 
-Bytes Messages::put(const std::shared_ptr<const environment::FlagSet>& flags) {
-  return puts_.get(flags, bytes_by(put_message));
-}
-
-Bytes Messages::change(const std::shared_ptr<const environment::FlagChange>& change) {
-  return changes_.get(change, bytes_by(change_message));
+http::SharedChunk Messages::put(const std::shared_ptr<const environment::FlagSet>& flags) {
+  return puts_.get(flags, made_by<http::Chunk>(put_message));
 }
 
 Bytes Messages::flags_only(const std::shared_ptr<const environment::FlagSet>& flags) {
-  return flags_only_.get(flags, bytes_by(flags_document));
+  return flags_only_.get(flags, made_by<std::string>(flags_document));
 }
 
-Bytes Messages::flags_put(const std::shared_ptr<const environment::FlagSet>& flags) {
-  return flags_puts_.get(flags, bytes_by(flags_put_message));
-}
-
-Bytes Messages::flags_change(const std::shared_ptr<const environment::FlagChange>& change) {
-  return flags_changes_.get(change, bytes_by(flags_change_message));
+http::SharedChunk Messages::flags_put(const std::shared_ptr<const environment::FlagSet>& flags) {
+  return flags_puts_.get(flags, made_by<http::Chunk>(flags_put_message));
 }
 
 Bytes Messages::gzip(const std::shared_ptr<const environment::FlagSet>& flags) {
-  return gzips_.get(flags, bytes_by(gzip_document));
+  return gzips_.get(flags, made_by<std::string>(gzip_document));
 }
 
 }  // namespace flagstream::delivery

@@ -1,4 +1,5 @@
-// The bytes of server-sent events that carry flag data, each made once and shared by all streams.
+// The bytes of server-sent events and answers that carry flag data; what is large is made once and
+// shared by all.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +8,7 @@
 
 #include "delivery/made_once.h"
 #include "environment/environments.h"
+#include "http/message.h"
 
 namespace flagstream::delivery {
 
@@ -21,27 +23,22 @@ std::string change_message(const environment::FlagChange& change);
 std::string flags_put_message(const environment::FlagSet& flags);
 std::string flags_change_message(const environment::FlagChange& change);
 
-// Thread-safe.  What it holds goes with the flag sets and changes that it was made from.
+// Thread-safe.  What it holds goes with the flag sets that it was made from.
 class Messages {
  public:
-  Bytes put(const std::shared_ptr<const environment::FlagSet>& flags);
-  Bytes change(const std::shared_ptr<const environment::FlagChange>& change);
+  http::SharedChunk put(const std::shared_ptr<const environment::FlagSet>& flags);
   Bytes flags_only(const std::shared_ptr<const environment::FlagSet>& flags);
-  Bytes flags_put(const std::shared_ptr<const environment::FlagSet>& flags);
-  Bytes flags_change(const std::shared_ptr<const environment::FlagChange>& change);
+  http::SharedChunk flags_put(const std::shared_ptr<const environment::FlagSet>& flags);
   // The body of a poll, compressed.
   Bytes gzip(const std::shared_ptr<const environment::FlagSet>& flags);
 
  private:
   static constexpr std::size_t kEnvironmentsKept = 10'000;
-  static constexpr std::size_t kChangesKept = 256;
 
-  MadeOnce<environment::FlagSet, std::string> puts_{kEnvironmentsKept};
+  MadeOnce<environment::FlagSet, http::Chunk> puts_{kEnvironmentsKept};
   MadeOnce<environment::FlagSet, std::string> flags_only_{kEnvironmentsKept};
   MadeOnce<environment::FlagSet, std::string> gzips_{kEnvironmentsKept};
-  MadeOnce<environment::FlagChange, std::string> changes_{kChangesKept};
-  MadeOnce<environment::FlagSet, std::string> flags_puts_{kEnvironmentsKept};
-  MadeOnce<environment::FlagChange, std::string> flags_changes_{kChangesKept};
+  MadeOnce<environment::FlagSet, http::Chunk> flags_puts_{kEnvironmentsKept};
 };
 
 }  // namespace flagstream::delivery

@@ -1,10 +1,15 @@
 #include "delivery/ofrep.h"
 
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/hash.h"
+#include "delivery/hub.h"
 #include "delivery/ofrep_messages.h"
 #include "delivery/ofrep_scope.h"
 #include "delivery/secure_mode.h"
@@ -226,45 +231,83 @@ struct Ofrep::State {
     if (!opened) co_return error_answer(opened.error(), std::nullopt);
     http::Response response = stream_response(*opened->flags);
     const std::string_view last = request.headers.find("Last-Event-ID").value_or("");
-    response.stream = [this, what = Followed{opened->flags->environment, opened->credential},
+    response.stream = [this, id = opened->flags->environment, credential = opened->credential,
                        seen = std::string(last.substr(0, kTagBytesMax)),
                        connected = count_stream(settings.sdks, opened->flags->environment,
-                                                opened->credential.kind, request)](
-                          http::StreamWriter& writer) { return follow(what, seen, writer); };
+                                                opened->credential.kind,
+                                                request)](http::StreamWriter& writer) mutable {
+      return follow(id, std::move(credential), std::move(seen), writer);
+    };
     co_return response;
   }
 
-  io::Task<void> follow(const Followed& what, const std::string& seen, http::StreamWriter& writer) {
+  io::Task<void> follow(EnvironmentId id, Credential credential, std::string seen,
+                        http::StreamWriter& writer) {
     const OpenStream open(probe.streams);
-    Feed feed(*this, what.credential, seen);
-    co_await feed_stream(
-        {settings.heartbeat, settings.max_stream_age, environments, clock, probe.aged_out}, what,
-        feed, writer);
+    const auto hub = hubs.get(co_await io::net::this_coro::executor, id,
+                              [this](const io::Executor& executor, EnvironmentId environment) {
+                                return std::make_shared<RefetchHub>(*this, executor, environment);
+                              });
+    RefetchFeed feed(*hub, credential.kind, std::move(seen));
+    co_await hub->run(std::move(credential), feed, writer);
   }
+
+  // Streams that are told when to ask again.
+  class RefetchHub final : public Hub {
+   public:
+    RefetchHub(State& all, const io::Executor& executor, EnvironmentId id)
+        : Hub({all.settings.heartbeat, all.settings.max_stream_age, all.environments, all.clock,
+               all.probe.aged_out},
+              executor, id),
+          all_(all) {}
+
+    // Of what one kind of credential sees of one flag set.
+    struct Told {
+      Flags flags;
+      std::string tag;
+      http::SharedChunk refetch;
+    };
+    // Precondition: flags() is not null.
+    const Told& told(CredentialKind kind) {
+      Told& kept = told_[kind];
+      if (kept.flags != flags()) {
+        kept.flags = flags();
+        kept.tag = all_.tags.get(kind, flags());
+        kept.refetch = std::make_shared<const http::Chunk>(all_.refetch_message(kept.tag, false));
+      }
+      return kept;
+    }
+    http::SharedChunk first(const std::string& tag) const {
+      return std::make_shared<const http::Chunk>(all_.refetch_message(tag, true));
+    }
+    void count_refetch() { all_.probe.refetches.add(); }
+
+   private:
+    State& all_;
+    std::map<CredentialKind, Told> told_;
+  };
 
   // One message for every state that differs from the one before it.  The first one closes the gap
   // between the client's evaluation and its connection; a client that comes back says what it has
   // seen.
-  class Feed : public StreamFeed {
+  class RefetchFeed final : public Feed {
    public:
-    Feed(State& all, const Credential& credential, std::string seen)
-        : all_(all), credential_(credential), seen_(std::move(seen)) {}
+    RefetchFeed(RefetchHub& hub, CredentialKind kind, std::string seen)
+        : hub_(hub), kind_(kind), seen_(std::move(seen)) {}
 
-    io::Task<bool> catch_up(http::StreamWriter& writer) {
-      Flags flags = all_.access.find(credential_);
-      if (flags == nullptr) co_return false;
-      const std::string tag = all_.tags.get(credential_.kind, std::exchange(flags, nullptr));
+    std::optional<http::SharedChunk> next() override {
+      if (hub_.flags() == nullptr) return std::nullopt;
+      const RefetchHub::Told& now = hub_.told(kind_);
       const bool is_first = std::exchange(is_first_, false);
-      if (tag == seen_) co_return true;
-      if (!co_await writer.write(all_.refetch_message(tag, is_first))) co_return false;
-      all_.probe.refetches.add();
-      seen_ = tag;
-      co_return true;
+      if (now.tag == seen_) return http::SharedChunk();
+      seen_ = now.tag;
+      hub_.count_refetch();
+      return is_first ? hub_.first(now.tag) : now.refetch;
     }
 
    private:
-    State& all_;
-    const Credential& credential_;
+    RefetchHub& hub_;
+    const CredentialKind kind_;
     std::string seen_;
     bool is_first_ = true;
   };
@@ -286,6 +329,7 @@ struct Ofrep::State {
   const Clock& clock;
   ScopeTags tags;
   Probe probe;
+  Hubs<RefetchHub> hubs;
 };
 
 Ofrep::Ofrep(OfrepSettings settings, Access& access, Evaluators& evaluators,

@@ -1,8 +1,13 @@
 #include "delivery/server_side.h"
 
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "base/hash.h"
+#include "delivery/hub.h"
 #include "delivery/messages.h"
 #include "delivery/server_side_fdv2.h"
 #include "delivery/stream.h"
@@ -20,6 +25,8 @@ using environment::FlagSet;
 using environment::SeenRevision;
 
 constexpr std::size_t kFallBackBodyBytesMax = 1u << 20;  // a context
+// Changes that come together go out together; a slow client keeps no more than about this.
+constexpr std::size_t kStepBytesMax = 16u << 10;
 
 struct Probe {
   explicit Probe(telemetry::Registry& registry)
@@ -155,60 +162,23 @@ struct ServerSide::State {
     const auto flags = co_await flags_for(request);
     if (!flags) co_return http::error_response(flags.error());
     http::Response response = stream_response(**flags);
-    response.stream = [this,
-                       what = Followed{(*flags)->environment,
-                                       Credential::of(CredentialKind::SdkKey,
-                                                      *http::authorization_key(request.headers))},
-                       carries,
-                       connected = count_stream(settings.sdks, (*flags)->environment,
-                                                CredentialKind::SdkKey, request)](
-                          http::StreamWriter& writer) { return follow(what, carries, writer); };
+    response.stream =
+        [this, id = (*flags)->environment,
+         credential =
+             Credential::of(CredentialKind::SdkKey, *http::authorization_key(request.headers)),
+         carries,
+         connected = count_stream(settings.sdks, (*flags)->environment, CredentialKind::SdkKey,
+                                  request)](http::StreamWriter& writer) mutable {
+          return follow(id, std::move(credential), carries, writer);
+        };
     co_return response;
   }
 
-  io::Task<void> follow(const Followed& what, Carries carries, http::StreamWriter& writer) {
-    const OpenStream open(probe.streams);
-    Feed feed(*this, what.environment, carries);
-    co_await feed_stream(streaming(), what, feed, writer);
-  }
+  io::Task<void> follow(EnvironmentId id, Credential credential, Carries carries,
+                        http::StreamWriter& writer);
 
-  // What one client has: a put, then every change in order.
-  class Feed : public StreamFeed {
-   public:
-    Feed(State& all, EnvironmentId id, Carries carries) : all_(all), id_(id), carries_(carries) {}
-
-    io::Task<bool> catch_up(http::StreamWriter& writer) {
-      auto changes = has_ ? all_.environments.changes_since(id_, *has_) : std::nullopt;
-      if (!changes) co_return co_await put(all_.environments.flag_set(id_), writer);
-      for (auto& change : *changes) {
-        has_->revision = change->revision;
-        if (carries_ == Carries::FlagsOnly && change->kind != FlagChange::Kind::Flag) continue;
-        const Bytes message = carries_ == Carries::FlagsOnly ? all_.messages.flags_change(change)
-                                                             : all_.messages.change(change);
-        change.reset();
-        if (!co_await writer.write(*message)) co_return false;
-        all_.probe.changes.add();
-      }
-      co_return true;
-    }
-
-   private:
-    io::Task<bool> put(Flags flags, http::StreamWriter& writer) {
-      if (flags == nullptr) co_return false;
-      has_ = {.generation = flags->generation, .revision = flags->revision};
-      const Bytes message = carries_ == Carries::FlagsOnly ? all_.messages.flags_put(flags)
-                                                           : all_.messages.put(flags);
-      flags = nullptr;  // not kept while the client does not read
-      if (!co_await writer.write(*message)) co_return false;
-      all_.probe.put_messages.add();
-      co_return true;
-    }
-
-    State& all_;
-    EnvironmentId id_;
-    Carries carries_;
-    std::optional<SeenRevision> has_;
-  };
+  class UpdateHub;
+  class UpdateFeed;
 
   Settings settings;
   Access& access;
@@ -216,8 +186,114 @@ struct ServerSide::State {
   const Clock& clock;
   Probe probe;
   Messages messages;
+  Hubs<UpdateHub> update_hubs;
+  Hubs<UpdateHub> flags_hubs;
   ServerSideFdv2 fdv2;
 };
+
+// Streams that are told changes.  Most of them have the same and lack the same.
+class ServerSide::State::UpdateHub final : public Hub {
+ public:
+  UpdateHub(State& all, const io::Executor& executor, EnvironmentId id, Carries carries)
+      : Hub(all.streaming(), executor, id), all_(all), carries_(carries) {}
+
+  // What takes a client from one revision to another.
+  struct Step {
+    SeenRevision from;
+    std::uint64_t to = 0;
+    http::SharedChunk message;  // null: nothing that it may see
+    std::size_t changes = 0;
+  };
+  // Towards what there is now; null: it cannot be told in changes.
+  const Step* step_from(SeenRevision from) {
+    const bool is_known =
+        step_ && step_->from.generation == from.generation && step_->from.revision == from.revision;
+    if (is_known) return &*step_;
+    const auto changes = streaming().environments.changes_since(environment(), from);
+    if (!changes) return nullptr;
+    step_ = step_of(from, *changes);
+    return &*step_;
+  }
+
+  // Null: the environment has gone.
+  http::SharedChunk put() {
+    look();
+    if (flags() == nullptr) return nullptr;
+    all_.probe.put_messages.add();
+    return carries_ == Carries::FlagsOnly ? all_.messages.flags_put(flags())
+                                          : all_.messages.put(flags());
+  }
+
+  void count_changes(std::size_t changes) { all_.probe.changes.add(changes); }
+
+ private:
+  Step step_of(SeenRevision from, std::span<const std::shared_ptr<const FlagChange>> changes) {
+    Step step{.from = from, .to = from.revision, .message = nullptr};
+    std::string text;
+    for (const auto& change : changes) {
+      if (text.size() >= kStepBytesMax) break;
+      step.to = change->revision;
+      if (carries_ == Carries::FlagsOnly && change->kind != FlagChange::Kind::Flag) continue;
+      text +=
+          carries_ == Carries::FlagsOnly ? flags_change_message(*change) : change_message(*change);
+      ++step.changes;
+    }
+    // There are revisions that change nothing here.
+    if (changes.empty()) step.to = std::max(step.to, flags()->revision);
+    if (!text.empty()) step.message = std::make_shared<const http::Chunk>(text);
+    return step;
+  }
+
+  State& all_;
+  const Carries carries_;
+  std::optional<Step> step_;  // the last one
+};
+
+// What one client has: a put, then every change in order.
+class ServerSide::State::UpdateFeed final : public Feed {
+ public:
+  explicit UpdateFeed(UpdateHub& hub) : hub_(hub) {}
+
+  std::optional<http::SharedChunk> next() override {
+    for (;;) {
+      if (!has_) return put();
+      const Flags& flags = hub_.flags();
+      if (flags == nullptr) return std::nullopt;
+      if (flags->generation == has_->generation && flags->revision <= has_->revision)
+        return http::SharedChunk();
+      const UpdateHub::Step* step = hub_.step_from(*has_);
+      if (step == nullptr) return put();
+      has_->revision = step->to;
+      if (step->message == nullptr) continue;
+      hub_.count_changes(step->changes);
+      return step->message;
+    }
+  }
+
+ private:
+  std::optional<http::SharedChunk> put() {
+    http::SharedChunk message = hub_.put();
+    if (message == nullptr) return std::nullopt;
+    has_ = {.generation = hub_.flags()->generation, .revision = hub_.flags()->revision};
+    return message;
+  }
+
+  UpdateHub& hub_;
+  std::optional<SeenRevision> has_;
+};
+
+io::Task<void> ServerSide::State::follow(EnvironmentId id, Credential credential, Carries carries,
+                                         http::StreamWriter& writer) {
+  const OpenStream open(probe.streams);
+  auto& all = carries == Carries::Everything ? update_hubs : flags_hubs;
+  const auto hub =
+      all.get(co_await io::net::this_coro::executor, id,
+              [&](const io::Executor& executor, EnvironmentId environment) {
+                return std::make_shared<UpdateHub>(*this, executor, environment, carries);
+              });
+  UpdateFeed feed(*hub);
+  co_await hub->run(std::move(credential), feed, writer);
+}
 
 ServerSide::ServerSide(Settings settings, Access& access, Environments& environments,
                        const Clock& clock, telemetry::Registry& registry)

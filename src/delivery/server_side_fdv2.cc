@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "delivery/stream.h"
 #include "http/conditional.h"
 #include "io/await_callback.h"
 
@@ -62,15 +63,19 @@ io::Task<ServerSideFdv2::Planned> ServerSideFdv2::plan(Flags flags, std::optiona
   bool is_newest = false;
   if (fdv2::is_ahead(*flags, basis)) {
     const EnvironmentId id = flags->environment;
-    const auto current = co_await io::await_callback<Result<void>>(
-        [&](auto done) { streaming_.environments.read_to_end(std::move(done)); });
-    is_newest = current.has_value();
-    if (!is_newest) probe_.ahead.add();
+    is_newest = co_await read_to_end();
     flags = streaming_.environments.flag_set(id);
     if (flags == nullptr) co_return Planned{};
   }
   const Transfer transfer = fdv2::plan(*flags, basis, is_newest);
   co_return Planned{.flags = std::move(flags), .transfer = transfer};
+}
+
+io::Task<bool> ServerSideFdv2::read_to_end() {
+  const auto current = co_await io::await_callback<Result<void>>(
+      [&](auto done) { streaming_.environments.read_to_end(std::move(done)); });
+  if (!current) probe_.ahead.add();
+  co_return current.has_value();
 }
 
 io::Task<http::Response> ServerSideFdv2::poll(http::Request& request) {
@@ -106,61 +111,81 @@ io::Task<http::Response> ServerSideFdv2::stream(http::Request& request) {
       co_await access_.flags_for(CredentialKind::SdkKey, key, request.client_address);
   if (!flags) co_return http::error_response(flags.error());
   http::Response response = stream_response(**flags);
-  response.stream =
-      [this, what = Followed{(*flags)->environment, Credential::of(CredentialKind::SdkKey, *key)},
-       basis = basis_in(request),
-       connected = count_stream(sdks_, (*flags)->environment, CredentialKind::SdkKey, request)](
-          http::StreamWriter& writer) { return follow(what, basis, writer); };
+  response.stream = [this, id = (*flags)->environment,
+                     credential = Credential::of(CredentialKind::SdkKey, *key),
+                     basis = basis_in(request),
+                     connected = count_stream(sdks_, (*flags)->environment, CredentialKind::SdkKey,
+                                              request)](http::StreamWriter& writer) mutable {
+    return follow(id, std::move(credential), basis, writer);
+  };
   co_return response;
 }
 
 // What one client has, and what it lacks.
-class ServerSideFdv2::Feed : public StreamFeed {
+class ServerSideFdv2::TransferFeed final : public Feed {
  public:
-  Feed(ServerSideFdv2& all, EnvironmentId id, std::optional<Basis> basis)
-      : all_(all), id_(id), has_(basis) {}
+  TransferFeed(ServerSideFdv2& all, Hub& hub, std::optional<Basis> basis)
+      : all_(all), hub_(hub), has_(basis) {}
 
-  bool wants_look() const { return is_ahead_; }
-
-  io::Task<bool> catch_up(http::StreamWriter& writer) {
-    Flags flags = all_.streaming_.environments.flag_set(id_);
-    if (flags == nullptr) co_return false;
-    Planned planned = co_await all_.plan(std::exchange(flags, nullptr), has_);
-    if (planned.flags == nullptr) co_return false;
-    const Intent intent = planned.transfer.intent;
-    is_ahead_ = intent == Intent::None && fdv2::is_ahead(*planned.flags, has_);
-    // Only the first transfer needs an intent; a full one brings its own.
-    if (std::exchange(is_first_, false) && intent != Intent::Full) {
-      if (!co_await writer.write(fdv2::intent_message(*planned.flags, intent))) co_return false;
-      if (intent == Intent::None) all_.count(intent);
-    }
-    if (!is_ahead_) has_ = fdv2::basis_of(*planned.flags);
-    if (intent == Intent::None) co_return true;
-    const Bytes bytes = all_.transfers_.stream(planned.flags, planned.transfer);
-    planned.flags = nullptr;  // not kept while the client does not read
-    if (!co_await writer.write(*bytes)) co_return false;
-    all_.count(intent);
-    co_return true;
+  // A client that is ahead has something that this gateway may still get to know.
+  bool must_prepare() const override {
+    if (is_prepared_ || hub_.flags() == nullptr || !fdv2::is_ahead(*hub_.flags(), has_))
+      return false;
+    const Clock& clock = all_.streaming_.clock;
+    return is_first_ || looked_at_wake_ != hub_.wakes() || clock.monotonic() >= next_look_;
+  }
+  io::Task<void> prepare() override {
+    is_prepared_ = true;
+    looked_at_wake_ = hub_.wakes();
+    is_newest_ = co_await all_.read_to_end();
+    next_look_ =
+        all_.streaming_.clock.monotonic() + kMicrosPerMilli * all_.streaming_.heartbeat.count();
   }
 
-  io::Task<void> say_goodbye(http::StreamWriter& writer) {
-    // Whether it arrives or not, the stream is over.
-    (void)co_await writer.write(fdv2::goodbye_message("the stream is old enough; come again"));
+  std::optional<http::SharedChunk> next() override {
+    is_prepared_ = false;
+    const Flags& flags = hub_.flags();
+    if (flags == nullptr) return std::nullopt;
+    const Transfer transfer = fdv2::plan(*flags, has_, std::exchange(is_newest_, false));
+    // Only the first transfer needs an intent; a full one brings its own.
+    if (std::exchange(is_first_, false) && transfer.intent != Intent::Full) {
+      if (transfer.intent == Intent::None) all_.count(Intent::None);
+      return std::make_shared<const http::Chunk>(fdv2::intent_message(*flags, transfer.intent));
+    }
+    if (transfer.intent == Intent::None) {
+      if (!fdv2::is_ahead(*flags, has_)) has_ = fdv2::basis_of(*flags);
+      return http::SharedChunk();
+    }
+    has_ = fdv2::basis_of(*flags);
+    all_.count(transfer.intent);
+    return all_.transfers_.stream(flags, transfer);
+  }
+
+  http::SharedChunk goodbye() override {
+    return std::make_shared<const http::Chunk>(
+        fdv2::goodbye_message("the stream is old enough; come again"));
   }
 
  private:
   ServerSideFdv2& all_;
-  EnvironmentId id_;
+  Hub& hub_;
   std::optional<Basis> has_;
+  std::uint64_t looked_at_wake_ = 0;
+  std::int64_t next_look_ = 0;  // monotonic
   bool is_first_ = true;
-  bool is_ahead_ = false;
+  bool is_prepared_ = false;
+  bool is_newest_ = false;  // what there is, for the next look
 };
 
-io::Task<void> ServerSideFdv2::follow(const Followed& what, std::optional<Basis> basis,
-                                      http::StreamWriter& writer) {
+io::Task<void> ServerSideFdv2::follow(EnvironmentId id, Credential credential,
+                                      std::optional<Basis> basis, http::StreamWriter& writer) {
   const OpenStream open(probe_.streams);
-  Feed feed(*this, what.environment, basis);
-  co_await feed_stream(streaming_, what, feed, writer);
+  const auto hub = hubs_.get(co_await io::net::this_coro::executor, id,
+                             [&](const io::Executor& executor, EnvironmentId environment) {
+                               return std::make_shared<Hub>(streaming_, executor, environment);
+                             });
+  TransferFeed feed(*this, *hub, basis);
+  co_await hub->run(std::move(credential), feed, writer);
 }
 
 }  // namespace flagstream::delivery

@@ -7,7 +7,7 @@
 #include "delivery/access.h"
 #include "delivery/connected_sdks.h"
 #include "delivery/fdv2.h"
-#include "delivery/stream.h"
+#include "delivery/hub.h"
 #include "http/message.h"
 #include "telemetry/metrics.h"
 
@@ -24,7 +24,7 @@ class ServerSideFdv2 {
   io::Task<http::Response> stream(http::Request& request);
 
  private:
-  class Feed;
+  class TransferFeed;
   struct Probe {
     explicit Probe(telemetry::Registry& registry);
 
@@ -40,15 +40,18 @@ class ServerSideFdv2 {
     fdv2::Transfer transfer;
   };
   io::Task<Planned> plan(Flags flags, std::optional<fdv2::Basis> basis);
+  // Reads `config` to its end; false: it cannot be read, and the client that is ahead is counted.
+  io::Task<bool> read_to_end();
   void count(fdv2::Intent intent);
-  io::Task<void> follow(const Followed& what, std::optional<fdv2::Basis> basis,
-                        http::StreamWriter& writer);
+  io::Task<void> follow(EnvironmentId id, environment::Credential credential,
+                        std::optional<fdv2::Basis> basis, http::StreamWriter& writer);
 
   Streaming streaming_;
   Access& access_;
   ConnectedSdks* sdks_;
   Probe probe_;
   fdv2::Transfers transfers_;
+  Hubs<Hub> hubs_;
 };
 
 }  // namespace flagstream::delivery

@@ -51,8 +51,7 @@ class ServerSideTest : public testing::Test {
     access_ = std::make_unique<Access>(*environments_, registry_);
     server_side_ =
         std::make_unique<ServerSide>(settings, *access_, *environments_, clock_, registry_);
-    server_ = *http::Server::start({"test", "127.0.0.1:0", 2, {}}, server_side_->routes(), clock_,
-                                   registry_);
+    server_ = *http::Server::start(server_settings_, server_side_->routes(), clock_, registry_);
   }
   void append(const std::vector<std::string>& records) {
     if (appender_ == nullptr) appender_ = *log_->open_appender("config", {.partitions = 1});
@@ -84,6 +83,8 @@ class ServerSideTest : public testing::Test {
     return client;
   }
 
+  http::ServerSettings server_settings_{
+      .name = "test", .listen = "127.0.0.1:0", .shards = 2, .limits = {}};
   std::string folder_;
   SystemClock clock_;
   const Clock* environment_clock_ = &clock_;

@@ -654,16 +654,42 @@ io::Task<> Connection::answer_stream() {
 }
 
 io::Task<Result<void>> Connection::write(std::string_view bytes) {
-  if (is_over()) co_return fail(ErrorKind::Unavailable, "the stream has ended");
   if (bytes.empty()) co_return Result<void>();
   const std::string size = is_chunking_ ? fmt::format("{:x}\r\n", bytes.size()) : std::string();
   std::array parts = {part_of(size), part_of(bytes),
                       part_of(is_chunking_ ? std::string_view("\r\n") : std::string_view())};
+  co_return co_await write_to_stream(parts);
+}
+
+io::Task<Result<void>> Connection::write_to_stream(std::span<iovec> parts) {
+  if (is_over()) co_return fail(ErrorKind::Unavailable, "the stream has ended");
   if (!co_await write_all(parts)) {
     is_ended_ = true;
     co_return fail(ErrorKind::Unavailable, "the client has gone or does not read");
   }
   co_return Result<void>();
+}
+
+std::string_view Connection::as_sent(const Chunk& chunk) const {
+  return is_chunking_ ? chunk.framed() : chunk.text();
+}
+
+std::size_t Connection::offer(const Chunk& chunk) {
+  const std::string_view bytes = as_sent(chunk);
+  if (is_over()) return bytes.size();
+  std::array parts = {part_of(bytes)};
+  const ssize_t sent = tls_ ? tls_->send(parts)
+                            : ::send(socket_.native_handle(), bytes.data(), bytes.size(),
+                                     MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent <= 0) return bytes.size();  // full, or broken: who writes the rest will see
+  shared_.probe.bytes_out.add(static_cast<std::uint64_t>(sent));
+  return bytes.size() - static_cast<std::size_t>(sent);
+}
+
+io::Task<Result<void>> Connection::write_rest(const Chunk& chunk, std::size_t left) {
+  const std::string_view bytes = as_sent(chunk);
+  std::array parts = {part_of(bytes.substr(bytes.size() - left))};
+  co_return co_await write_to_stream(parts);
 }
 
 io::Task<void> Connection::until_closed() {

@@ -105,6 +105,8 @@ class Connection final : public StreamWriter {
   io::net::cancellation_slot cancellation_slot() { return cancellation_.slot(); }
 
   io::Task<Result<void>> write(std::string_view bytes) override;
+  std::size_t offer(const Chunk& chunk) override;
+  io::Task<Result<void>> write_rest(const Chunk& chunk, std::size_t left) override;
   io::Task<void> until_closed() override;
   void notify_closed(std::function<void()> notify) override;
 
@@ -130,6 +132,8 @@ class Connection final : public StreamWriter {
   io::Task<std::size_t> read_some(char* to, std::size_t bytes);
   io::Task<bool> write_all(std::span<iovec> parts);
   io::Task<bool> write_text(std::string_view text);
+  io::Task<Result<void>> write_to_stream(std::span<iovec> parts);
+  std::string_view as_sent(const Chunk& chunk) const;
 
   // Who asks, and by which way.
   void tell_origin(Request& request) const;

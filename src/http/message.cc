@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/assert.h"
 #include "http/request_parser.h"
 #include "json/json.h"
 
@@ -42,6 +43,14 @@ Shape shape_of(ErrorKind kind) {
 }
 
 }  // namespace
+
+Chunk::Chunk(std::string_view text) : text_size_(text.size()) {
+  FS_ASSERT(!text.empty(), "an empty chunk is the end of a body");
+  const std::string size = fmt::format("{:x}\r\n", text.size());
+  text_begin_ = size.size();
+  framed_.reserve(size.size() + text.size() + 2);
+  framed_.append(size).append(text).append("\r\n");
+}
 
 std::string date_text(MicrosUtc at) {
   constexpr std::array kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};

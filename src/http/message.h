@@ -53,6 +53,25 @@ struct Request {
   std::optional<std::string> query_value(std::string_view name) const;
 };
 
+// Bytes for many streams, framed once.  Immutable.
+class Chunk {
+ public:
+  // Precondition: `text` is not empty.
+  explicit Chunk(std::string_view text);
+
+  // With its size, as chunked bodies carry it.
+  std::string_view framed() const { return framed_; }
+  std::string_view text() const {
+    return std::string_view(framed_).substr(text_begin_, text_size_);
+  }
+
+ private:
+  std::string framed_;
+  std::size_t text_begin_ = 0;
+  std::size_t text_size_ = 0;
+};
+using SharedChunk = std::shared_ptr<const Chunk>;
+
 // Writes to one open response whose length is not known beforehand (SSE, proxied bodies).
 class StreamWriter {
  public:
@@ -60,6 +79,11 @@ class StreamWriter {
   // Suspends while the client does not read; Unavailable once it is gone, too slow or the server
   // drains.
   virtual io::Task<Result<void>> write(std::string_view bytes) = 0;
+  // Sends what the client takes at once, and returns how many bytes are left.  They must go to
+  // write_rest() before anything else is written.  For who may not suspend.
+  virtual std::size_t offer(const Chunk& chunk) = 0;
+  // Like write(), the last `left` bytes of what was offered.
+  virtual io::Task<Result<void>> write_rest(const Chunk& chunk, std::size_t left) = 0;
   // Suspends until the client closes or the server drains.  At most one at a time.
   virtual io::Task<void> until_closed() = 0;
   // The same for a coroutine that has more to wait for, without a second one beside it: calls

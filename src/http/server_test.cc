@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "http/test_client.h"
-#include "io/signal.h"
+#include "io/pause.h"
 #include "io/timer.h"
 
 namespace flagstream::http {
@@ -229,10 +229,13 @@ TEST_F(ServerTest, AStreamEndsWhenItsClientClosesOrTheServerDrains) {
 
 // Waits for a client's end as one who has more to wait for.
 io::Task<void> wait_for_notice(StreamWriter& out) {
-  io::Signal closed(co_await io::net::this_coro::executor);
-  out.notify_closed([&closed] { closed.notify(); });
-  while (!co_await closed.wait(milliseconds(60'000))) {
-  }
+  io::Pause pause;
+  bool is_closed = false;
+  out.notify_closed([&] {
+    is_closed = true;
+    pause.end();
+  });
+  if (!is_closed) co_await pause.wait();
 }
 
 TEST_F(ServerTest, AStreamIsToldWhenItsClientClosesOrTalksOrTheServerDrains) {
@@ -292,6 +295,25 @@ TEST_F(ServerTest, ADrainingServerEndsItsStreamsOneAfterTheOther) {
   // At least 25 steps of 10 ms, whatever shard they are on; a busy machine only takes longer.
   EXPECT_GT(last - first, 200 * kMicrosPerMilli);
   for (const auto& client : clients) EXPECT_EQ(client->read_all(), "0\r\n\r\n(closed)");
+}
+
+TEST_F(ServerTest, WhatIsOfferedGoesOutAtOnceOrIsLeft) {
+  const Chunk small("hello");
+  const Chunk large(std::string(8 << 20, 'x'));
+  std::atomic<std::size_t> left{0};
+  start({stream_of("/s", [&](StreamWriter& out) -> io::Task<void> {
+    EXPECT_EQ(out.offer(small), 0u);
+    left = out.offer(large);
+    EXPECT_GT(left, 0u);
+    EXPECT_TRUE((co_await out.write_rest(large, left)).has_value());
+    EXPECT_TRUE((co_await out.write_rest(small, small.framed().size())).has_value());
+  })});
+  Client client(server_->address());
+  client.send("GET /s HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.read_until("\r\n\r\n5\r\nhello\r\n");
+  while (left == 0) std::this_thread::yield();
+  const std::string rest = client.read_until("5\r\nhello\r\n0\r\n\r\n");
+  EXPECT_TRUE(rest.ends_with("x\r\n5\r\nhello\r\n0\r\n\r\n"));
 }
 
 TEST_F(ServerTest, AReaderThatDoesNotReadEndsItsStream) {

@@ -247,6 +247,26 @@ TEST_F(TlsTest, AClientThatTalksIntoItsStreamIsClosed) {
   while (open != 0) std::this_thread::yield();
 }
 
+TEST_F(TlsTest, WhatIsOfferedGoesOutAtOnceOrIsLeft) {
+  const Chunk small("hello");
+  const Chunk large(std::string(8 << 20, 'x'));
+  std::atomic<bool> is_full{false};
+  start({stream_of("/s", [&](StreamWriter& out) -> io::Task<void> {
+    EXPECT_EQ(out.offer(small), 0u);
+    const std::size_t left = out.offer(large);
+    is_full = true;
+    EXPECT_GT(left, 0u);
+    EXPECT_TRUE((co_await out.write_rest(large, left)).has_value());
+    EXPECT_EQ(out.offer(small), 0u);
+  })});
+  const auto client = connect();
+  client->send(kGetStream);
+  client->read_until("\r\n\r\n5\r\nhello\r\n");
+  while (!is_full) std::this_thread::yield();
+  EXPECT_TRUE(
+      client->read_until("5\r\nhello\r\n0\r\n\r\n").ends_with("x\r\n5\r\nhello\r\n0\r\n\r\n"));
+}
+
 TEST_F(TlsTest, AReaderThatDoesNotReadEndsItsStream) {
   Limits limits;
   limits.write_timeout = milliseconds(50);
