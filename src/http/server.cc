@@ -43,9 +43,7 @@ milliseconds tick_of(const Limits& limits) {
 // A listening socket of a shard.
 struct Door {
   Door(ListeningSocket listening, const io::Executor& executor, bool tls)
-      : protocol(listening.protocol()),
-        socket(executor, listening.release()),
-        is_tls(tls) {}
+      : protocol(listening.protocol()), socket(executor, listening.release()), is_tls(tls) {}
 
   net::generic::stream_protocol protocol;
   net::posix::basic_stream_descriptor<io::Executor> socket;
