@@ -34,8 +34,8 @@ def proxy(authority, server):
 
 
 class Tabs:
-    def __init__(self, origin, key, count):
-        self.process = subprocess.Popen(["node", str(TABS), origin, key, str(count)], stdin=subprocess.PIPE,
+    def __init__(self, origin, client_side_id, count):
+        self.process = subprocess.Popen(["node", str(TABS), origin, client_side_id, str(count)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines = queue.Queue()
         threading.Thread(target=lambda: [self.lines.put(json.loads(line)) for line in self.process.stdout], daemon=True).start()
@@ -56,17 +56,17 @@ class Tabs:
 
 
 def test_ten_tabs_stream_at_once_and_each_gets_a_change(server, proxy):
-    tabs = Tabs(proxy.url, server.sdk_key, TAB_COUNT)
+    tabs = Tabs(proxy.url, server.keys["_id"], TAB_COUNT)
     opened = tabs.one_of_each(TAB_COUNT, "protocol")
-    assert {line["protocol"] for line in opened.values()} == {"h2"}
-    assert server.metrics()['flagstream_http_streams{server="public"}'] >= TAB_COUNT
-    flag = server.api("GET", "/api/v2/flags/demo/dark-mode?env=production").json()
-    server.flag_on("dark-mode", on=not flag["environments"]["production"]["on"])
-    changed = tabs.one_of_each(TAB_COUNT, "message")
+    assert {(line["protocol"], line["message"]) for line in opened.values()} == {("h2", "put")}
+    assert server.metrics()["flagstream_delivery_client_streams"] == TAB_COUNT
+    flag = server.api("GET", "/api/v2/flags/demo/new-checkout?env=production").json()
+    server.flag_on("new-checkout", on=not flag["environments"]["production"]["on"])
+    changed = tabs.one_of_each(TAB_COUNT, "data")
     for line in changed.values():
-        assert line["message"] == "patch" and json.loads(line["data"])["path"] == "/flags/dark-mode", line
+        assert line["message"] == "patch" and json.loads(line["data"])["key"] == "new-checkout", line
     tabs.close()
-    wait_until(lambda: server.metrics()['flagstream_http_streams{server="public"}'] == 0, 30, "closed tabs leave no streams")
+    wait_until(lambda: server.metrics()["flagstream_delivery_client_streams"] == 0, 30, "closed tabs leave no streams")
 
 
 def both(server, proxy, path, *arguments):

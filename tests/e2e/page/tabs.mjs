@@ -1,33 +1,26 @@
-// usage: tabs.mjs ORIGIN SDK_KEY TABS
-// Opens that many tabs on one origin, each with a stream of its own, which it reads to its end. Prints a JSON line for
-// each tab once its first message has come, {"tab","protocol"}, and for each later message, {"tab","message","data"}.
-// The end of the input closes the browser.
+// usage: tabs.mjs ORIGIN CLIENT_SIDE_ID TABS
+// Opens that many tabs on one origin, each with an EventSource of its own, as client-side SDKs have it, for a context of
+// its own. Prints a JSON line for each tab once its first message has come, {"tab","protocol"}, and for each later message,
+// {"tab","message","data"}. The end of the input closes the browser.
 import { createInterface } from 'node:readline';
 import { withPage } from './browser.mjs';
 
-const [origin, key, tabs] = process.argv.slice(2);
+const [origin, clientSideId, tabs] = process.argv.slice(2);
 const say = (line) => console.log(JSON.stringify(line));
 
-// Runs in the page.  EventSource cannot send a credential, so that fetch reads the stream.
-async function follow({ key, tab }) {
-  const answer = await fetch('/all', { headers: { Authorization: key } });
-  if (!answer.ok) throw new Error(`the stream is answered ${answer.status}`);
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = '';
+// Runs in the page.
+function follow({ clientSideId, tab }) {
+  const context = btoa(JSON.stringify({ kind: 'user', key: `tab-${tab}` })).replace(/=+$/, '');
+  const source = new EventSource(`/eval/${clientSideId}/${context}`);
   let isFirst = true;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    text += value;
-    for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
-      const message = /^event: ?(.*)$/m.exec(text.slice(0, end))?.[1];
-      if (!message) continue;  // a heartbeat
+  for (const message of ['put', 'patch', 'delete', 'ping']) {
+    source.addEventListener(message, ({ data }) => {
       const [entry] = performance.getEntriesByType('navigation');
-      await window.say(isFirst ? { tab, protocol: entry.nextHopProtocol }
-        : { tab, message, data: /^data: ?(.*)$/m.exec(text.slice(0, end))?.[1] });
+      window.say(isFirst ? { tab, protocol: entry.nextHopProtocol, message } : { tab, message, data });
       isFirst = false;
-    }
+    });
   }
+  source.addEventListener('error', () => window.say({ tab, error: `state ${source.readyState}` }));
 }
 
 await withPage(async (first, context) => {
@@ -36,7 +29,7 @@ await withPage(async (first, context) => {
     const page = tab === 0 ? first : await context.newPage();
     await page.exposeFunction('say', say);
     await page.goto(`${origin}/livez`);
-    page.evaluate(follow, { key, tab }).catch((error) => say({ tab, error: String(error) }));
+    await page.evaluate(follow, { clientSideId, tab });
   }
   for await (const line of createInterface({ input: process.stdin })) say({ heard: line });
 }, { ignoreHTTPSErrors: true });
