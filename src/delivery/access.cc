@@ -183,6 +183,7 @@ std::optional<Opened> Access::find_first(const std::vector<Credential>& candidat
 
 std::vector<Credential> Access::of_any_kind(std::string_view text) {
   std::vector<Credential> all;
+  all.reserve(std::size(kAnyKind));
   for (const CredentialKind kind : kAnyKind) all.push_back(Credential::of(kind, text));
   return all;
 }
