@@ -70,7 +70,7 @@ class HAProxy:
         assert shutil.which("haproxy"), "haproxy is missing: tools/install_dependencies test"
         self.folder = pathlib.Path(folder)
         self.port = free_port()
-        self.url = f"https://localhost:{self.port}"
+        self.url = f"https://127.0.0.1:{self.port}"  # a name may have an address that it does not listen on
         self.sdk_key = server.sdk_key
         both = self.folder / "flagstream.pem"
         both.write_text(authority.certificate.read_text() + authority.key.read_text())
