@@ -71,20 +71,6 @@ Result<Serve> serve_of(const Edit& edit) {
   return rollout;
 }
 
-Result<std::vector<Clause>> clauses_of(const Edit& edit) {
-  const json::Value* clauses = edit.parameters.if_contains("clauses");
-  if (clauses == nullptr || !clauses->is_array() || clauses->get_array().empty()) {
-    return invalid("clauses must be a list with at least one clause");
-  }
-  std::vector<Clause> result;
-  for (const json::Value& each : clauses->get_array()) {
-    FS_TRY(Clause clause, read_clause(each));
-    clause.id = edit.new_id();
-    result.push_back(std::move(clause));
-  }
-  return result;
-}
-
 auto find_rule(FlagConfig& config, std::string_view id) {
   return std::find_if(config.rules.begin(), config.rules.end(),
                       [id](const Rule& rule) { return rule.id == id; });
@@ -108,7 +94,7 @@ Result<void> update_fallthrough(Edit& edit) {
 Result<void> add_rule(Edit& edit) {
   Rule rule;
   rule.id = edit.new_id();
-  FS_TRY(rule.clauses, clauses_of(edit));
+  FS_TRY(rule.clauses, new_clauses(edit.parameters, edit.new_id));
   FS_TRY(rule.serve, serve_of(edit));
   FS_TRY(auto description, optional_text(edit.parameters, "description"));
   rule.description = std::move(description).value_or("");
@@ -241,6 +227,13 @@ Result<SemanticPatch> checked_size(SemanticPatch patch) {
 }
 
 }  // namespace
+
+Result<std::vector<Clause>> new_clauses(const json::Object& parameters, const NewId& new_id) {
+  FS_TRY(auto clauses, read_clauses(parameters));
+  if (clauses.empty()) return invalid("clauses must be a list with at least one clause");
+  for (Clause& each : clauses) each.id = new_id();
+  return clauses;
+}
 
 Result<SemanticPatch> parse_patch(const json::Value& body) {
   FS_TRY(SemanticPatch patch, parse_shape(body));

@@ -44,6 +44,9 @@ std::string to_json(std::span<const Instruction> instructions);
 // Makes the ids of new rules and clauses.
 using NewId = std::function<std::string()>;
 
+// The clauses of a rule to be made, at least one, with new ids.
+Result<std::vector<Clause>> new_clauses(const json::Object& parameters, const NewId& new_id);
+
 // The flag after the instructions.  Versions and times are not touched: Catalog raises them where
 // something changed.  InvalidArgument says which instruction cannot be applied and why; NotFound
 // when a rule or an environment that it names does not exist.

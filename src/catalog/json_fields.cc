@@ -126,6 +126,17 @@ Result<Clause> read_clause(const json::Value& value) {
   return clause;
 }
 
+Result<std::vector<Clause>> read_clauses(const json::Object& object) {
+  FS_TRY(const json::Array* list, optional_list(object, "clauses"));
+  std::vector<Clause> clauses;
+  if (list == nullptr) return clauses;
+  for (const json::Value& each : *list) {
+    FS_TRY(Clause clause, read_clause(each));
+    clauses.push_back(std::move(clause));
+  }
+  return clauses;
+}
+
 Result<Serve> read_serve(const json::Object& object) {
   const json::Value* rollout = object.if_contains("rollout");
   if (rollout != nullptr && !rollout->is_null()) {
@@ -145,13 +156,7 @@ Result<Rule> read_rule(const json::Value& value) {
   rule.ref = std::move(ref).value_or("");
   FS_TRY(auto description, optional_text(*object, "description"));
   rule.description = std::move(description).value_or("");
-  FS_TRY(const json::Array* clauses, optional_list(*object, "clauses"));
-  if (clauses != nullptr) {
-    for (const json::Value& each : *clauses) {
-      FS_TRY(Clause clause, read_clause(each));
-      rule.clauses.push_back(std::move(clause));
-    }
-  }
+  FS_TRY(rule.clauses, read_clauses(*object));
   FS_TRY(rule.serve, read_serve(*object));
   FS_TRY(rule.track_events, bool_or(*object, "trackEvents", false));
   return rule;

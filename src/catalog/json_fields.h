@@ -28,6 +28,8 @@ Result<const json::Array*> optional_list(const json::Object& object, std::string
 std::optional<std::int64_t> integer_of(const json::Value& value);
 
 Result<Clause> read_clause(const json::Value& value);
+// Of the list `clauses`; none where it is absent.
+Result<std::vector<Clause>> read_clauses(const json::Object& object);
 Result<Rule> read_rule(const json::Value& value);
 Result<Serve> read_serve(const json::Object& object);
 Result<Target> read_target(const json::Value& value);

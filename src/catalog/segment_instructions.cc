@@ -86,16 +86,9 @@ Result<void> edit_targets(Edit& edit) {
 }
 
 Result<void> add_rule(Edit& edit) {
-  const json::Value* clauses = edit.parameters.if_contains("clauses");
-  if (clauses == nullptr || !clauses->is_array() || clauses->get_array().empty())
-    return invalid("clauses must be a list with at least one clause");
   SegmentRule rule;
   rule.id = edit.new_id();
-  for (const json::Value& each : clauses->get_array()) {
-    FS_TRY(Clause clause, read_clause(each));
-    clause.id = edit.new_id();
-    rule.clauses.push_back(std::move(clause));
-  }
+  FS_TRY(rule.clauses, new_clauses(edit.parameters, edit.new_id));
   FS_TRY(auto description, optional_text(edit.parameters, "description"));
   rule.description = std::move(description).value_or("");
   FS_TRY(check_text("a description", rule.description));

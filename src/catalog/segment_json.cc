@@ -68,13 +68,7 @@ Result<SegmentRule> read_rule_of_segment(const json::Value& value) {
   FS_TRY(rule.id, required_text(*object, "_id"));
   FS_TRY(auto description, optional_text(*object, "description"));
   rule.description = std::move(description).value_or("");
-  FS_TRY(const json::Array* clauses, optional_list(*object, "clauses"));
-  if (clauses != nullptr) {
-    for (const json::Value& each : *clauses) {
-      FS_TRY(Clause clause, read_clause(each));
-      rule.clauses.push_back(std::move(clause));
-    }
-  }
+  FS_TRY(rule.clauses, read_clauses(*object));
   FS_TRY(const auto weight, optional_integer(*object, "weight"));
   if (weight) rule.weight = static_cast<int>(*weight);
   FS_TRY(auto kind, optional_text(*object, "rolloutContextKind"));

@@ -1,25 +1,19 @@
 #include "delivery/client_side.h"
 
-#include <filesystem>
 #include <memory>
 #include <string>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "delivery/client_context.h"
-#include "environment/test_records.h"
-#include "http/test_client.h"
-#include "log/local_log.h"
+#include "delivery/test_delivery.h"
 
 namespace flagstream::delivery {
 namespace {
 
-using namespace environment::testing_records;
 using environment::Environments;
 namespace proto = environment::proto;
-using http::testing_client::Client;
 
 constexpr char kAlice[] =
     "eyJraW5kIjoidXNlciIsImtleSI6ImFsaWNlIn0";  // {"kind":"user","key":"alice"}
@@ -62,71 +56,30 @@ std::string result(int revision, int version) {
          R"(","variation":0})";
 }
 
-// A server with nothing behind it but a log.
-class ClientSideTest : public testing::Test {
+class ClientSideTest : public DeliveryTest {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "client_side_" + std::to_string(::getpid());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-    log_ = log::open_local_log(
-        {.folder = folder_ + "/log", .segment_bytes = 1 << 20, .pool_segments = 0},
-        io::posix_file_system(), clock_, registry_);
-  }
   void TearDown() override {
     server_.reset();
     client_side_.reset();
-    access_.reset();
-    environments_.reset();
-    appender_.reset();
-    std::filesystem::remove_all(folder_);
+    DeliveryTest::TearDown();
   }
   void start(ClientSideSettings settings = {}, int catch_up_ms = 60'000) {
-    environments_ =
-        *Environments::start({.state_path = folder_ + "/state",
-                              .catch_up_deadline = std::chrono::milliseconds(catch_up_ms)},
-                             *log_, io::posix_file_system(), clock_, registry_);
-    access_ = std::make_unique<Access>(*environments_, registry_);
+    follow(std::chrono::milliseconds(catch_up_ms));
     client_side_ = std::make_unique<ClientSide>(
         settings, ClientSide::Collaborators{.access = *access_,
                                             .evaluators = evaluators_,
                                             .environments = *environments_,
                                             .clock = clock_,
                                             .registry = registry_});
-    server_ = *http::Server::start({"test", "127.0.0.1:0", 2, {}}, client_side_->routes(), clock_,
-                                   registry_);
-  }
-  void append(const std::vector<std::string>& records) {
-    if (appender_ == nullptr) appender_ = *log_->open_appender("config", {.partitions = 1});
-    log::Batch batch;
-    for (const std::string& each : records) batch.add({each});
-    ASSERT_TRUE(appender_->append_and_wait(0, std::move(batch)));
+    serve(client_side_->routes());
   }
   void begin_with(const std::vector<std::string>& records, ClientSideSettings settings = {}) {
     append(records);
     start(settings);
   }
-  std::string ask(const std::string& line, const std::string& fields = "",
-                  const std::string& body = "") {
-    Client client(server_->address());
-    client.send(line + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields +
-                "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
-    return client.read_all();
-  }
   std::string report(const std::string& target, const std::string& fields,
                      const std::string& body) {
     return ask("REPORT " + target, "Content-Type: application/json\r\n" + fields, body);
-  }
-  static int status_of(const std::string& answer) { return std::stoi(answer.substr(9, 3)); }
-  static std::string body_of(const std::string& answer) {
-    const std::string body = answer.substr(answer.find("\r\n\r\n") + 4);
-    return body.substr(0, body.rfind("(closed)"));
-  }
-  static std::string field_of(const std::string& answer, const std::string& name) {
-    const std::size_t at = answer.find("\r\n" + name + ": ");
-    if (at == std::string::npos) return "";
-    const std::size_t begin = at + name.size() + 4;
-    return answer.substr(begin, answer.find("\r\n", begin) - begin);
   }
   std::unique_ptr<Client> open_stream(const std::string& line, const std::string& fields = "",
                                       const std::string& body = "") {
@@ -138,16 +91,8 @@ class ClientSideTest : public testing::Test {
     return client;
   }
 
-  std::string folder_;
-  SystemClock clock_;
-  telemetry::Registry registry_;
-  std::unique_ptr<log::Log> log_;
-  std::unique_ptr<log::Appender> appender_;
-  std::unique_ptr<Environments> environments_;
-  std::unique_ptr<Access> access_;
   Evaluators evaluators_;
   std::unique_ptr<ClientSide> client_side_;
-  std::unique_ptr<http::Server> server_;
 };
 
 TEST_F(ClientSideTest, EveryRouteEvaluates) {

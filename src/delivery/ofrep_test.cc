@@ -1,24 +1,18 @@
 #include "delivery/ofrep.h"
 
-#include <filesystem>
 #include <future>
 #include <memory>
 #include <string>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include "environment/test_records.h"
-#include "http/test_client.h"
-#include "log/local_log.h"
+#include "delivery/test_delivery.h"
 
 namespace flagstream::delivery {
 namespace {
 
-using namespace environment::testing_records;
 using environment::Environments;
 namespace proto = environment::proto;
-using http::testing_client::Client;
 
 constexpr char kFlags[] = "/ofrep/v1/evaluate/flags";
 constexpr char kUser[] = R"({"context":{"targetingKey":"u1"}})";
@@ -52,40 +46,21 @@ proto::Item keys(std::uint64_t revision) {
   return item;
 }
 
-// A server with nothing behind it but a log.
-class OfrepTest : public testing::Test {
+class OfrepTest : public DeliveryTest {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "ofrep_" + std::to_string(::getpid());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-    log_ = log::open_local_log(
-        {.folder = folder_ + "/log", .segment_bytes = 1 << 20, .pool_segments = 0},
-        io::posix_file_system(), clock_, registry_);
-  }
   void TearDown() override {
     server_.reset();
     ofrep_.reset();
-    access_.reset();
-    environments_.reset();
-    appender_.reset();
-    std::filesystem::remove_all(folder_);
+    DeliveryTest::TearDown();
   }
   void start(std::chrono::milliseconds deadline = std::chrono::milliseconds(60'000)) {
-    environments_ =
-        *Environments::start({.state_path = folder_ + "/state", .catch_up_deadline = deadline},
-                             *log_, io::posix_file_system(), clock_, registry_);
-    access_ = std::make_unique<Access>(*environments_, registry_);
+    follow(deadline);
     ofrep_ = std::make_unique<Ofrep>(OfrepSettings{.heartbeat = std::chrono::milliseconds(60'000)},
                                      *access_, evaluators_, *environments_, clock_, registry_);
-    server_ =
-        *http::Server::start({"test", "127.0.0.1:0", 2, {}}, ofrep_->routes(), clock_, registry_);
+    serve(ofrep_->routes());
   }
   void append(const std::vector<std::string>& records) {
-    if (appender_ == nullptr) appender_ = *log_->open_appender("config", {.partitions = 1});
-    log::Batch batch;
-    for (const std::string& each : records) batch.add({each});
-    ASSERT_TRUE(appender_->append_and_wait(0, std::move(batch)));
+    DeliveryTest::append(records);
     if (environments_ == nullptr) return;
     // Evaluations may be 20 ms behind the end of `config`; from here on they are not.
     std::promise<bool> is_read;
@@ -98,27 +73,10 @@ class OfrepTest : public testing::Test {
             change(flag_with(3, "mobile", 1, available(true, false))),
             change(flag_with(4, "server", 1, available(false, false)))});
   }
-  std::string ask(const std::string& line, const std::string& fields, const std::string& body) {
-    Client client(server_->address());
-    client.send(line + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields +
-                "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
-    return client.read_all();
-  }
   std::string post(const std::string& rest, const std::string& fields,
                    const std::string& body = kUser) {
     return ask("POST " + (kFlags + rest), fields, body);
   }
-  static std::string body_of(const std::string& answer) {
-    const std::string body = answer.substr(answer.find("\r\n\r\n") + 4);
-    return body.substr(0, body.rfind("(closed)"));
-  }
-  static std::string field_of(const std::string& answer, const std::string& name) {
-    const std::size_t at = answer.find("\r\n" + name + ": ");
-    if (at == std::string::npos) return "";
-    const std::size_t begin = at + name.size() + 4;
-    return answer.substr(begin, answer.find("\r\n", begin) - begin);
-  }
-  static int status_of(const std::string& answer) { return std::stoi(answer.substr(9, 3)); }
   // Where a bulk answer sends its client for changes.
   std::string events_uri(const std::string& fields) {
     const std::string body = body_of(post("", fields));
@@ -131,16 +89,8 @@ class OfrepTest : public testing::Test {
     return client;
   }
 
-  std::string folder_;
-  SystemClock clock_;
-  telemetry::Registry registry_;
-  std::unique_ptr<log::Log> log_;
-  std::unique_ptr<log::Appender> appender_;
-  std::unique_ptr<Environments> environments_;
-  std::unique_ptr<Access> access_;
   Evaluators evaluators_;
   std::unique_ptr<Ofrep> ofrep_;
-  std::unique_ptr<http::Server> server_;
 };
 
 TEST_F(OfrepTest, EveryKindOfCredentialIsTakenFromEveryHeader) {

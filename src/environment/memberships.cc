@@ -90,7 +90,7 @@ class Memberships::Follower {
   }
 
  private:
-  std::shared_ptr<const Generation> generation_of(std::uint64_t generation) const {
+  std::shared_ptr<Generation> generation_of(std::uint64_t generation) const {
     const std::shared_lock lock(generations_mutex_);
     const auto found = generations_.find(generation);
     return found == generations_.end() ? nullptr : found->second;
@@ -203,7 +203,7 @@ class Memberships::Follower {
       const std::lock_guard lock(mutex_);
       has_hole_ = true;
     }
-    auto members = change.reset() ? nullptr : writable(change.generation());
+    auto members = change.reset() ? nullptr : generation_of(change.generation());
     if (members == nullptr) {
       members = std::make_shared<Generation>();
       const std::unique_lock lock(generations_mutex_);
@@ -216,12 +216,6 @@ class Memberships::Follower {
     for_each_member(change.excluded_add(), [&](const Id128& m) { members->excluded.insert(m); });
     const std::lock_guard lock(mutex_);
     last_sequence_ = change.sequence();
-  }
-
-  std::shared_ptr<Generation> writable(std::uint64_t generation) const {
-    const std::shared_lock lock(generations_mutex_);
-    const auto found = generations_.find(generation);
-    return found == generations_.end() ? nullptr : found->second;
   }
 
   void note_position(bool is_at_end) {
