@@ -307,6 +307,31 @@ TEST_F(EnvironmentsTest, AnExpiringKeyOpensItsEnvironmentUntilThen) {
   EXPECT_EQ(others_woken.load(), 0);
 }
 
+TEST_F(EnvironmentsTest, AChangeIsShownAfterTheMembershipsThatItNames) {
+  append({change(environment_item(1))});
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> asked;  // through, and the revision shown
+  environments_ = *Environments::start(
+      {.state_path = folder_ + "/state",
+       .catch_up_deadline = deadline_,
+       .read_memberships =
+           [&](std::uint64_t through) {
+             asked.emplace_back(through, environments_->flag_set(EnvironmentId{7})->revision);
+           }},
+      *log_, io::posix_file_system(), clock_, registry_);
+  ASSERT_TRUE(read_to_end());
+  append({change(flag(2, "a", 1))});
+  ASSERT_TRUE(read_to_end());
+  EXPECT_TRUE(asked.empty()) << "names none";
+  proto::Item item = flag(3, "b", 1);
+  item.set_memberships(5);
+  append({change(item)});
+  ASSERT_TRUE(read_to_end());
+  using Asked = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+  EXPECT_EQ(asked, (Asked{{5, 2}}));
+  EXPECT_EQ(environments_->flag_set(EnvironmentId{7})->revision, 3u);
+  environments_.reset();
+}
+
 TEST_F(EnvironmentsTest, TheVersionOfCredentialsRisesWithThemAlone) {
   append({change(environment_item(1))});
   start();
