@@ -24,6 +24,12 @@ class File {
 
   // Reads up to out.size() bytes at `offset`; fewer only at the end of the file.  Any thread.
   virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) const = 0;
+  // The same past the page cache, so that what is read is what a power loss would leave: after a
+  // failed write-back the cache holds bytes that the disk has never seen.  What was written and not
+  // synced may or may not be found.
+  virtual Result<std::size_t> read_from_disk(std::uint64_t offset, std::span<char> out) const {
+    return read_at(offset, out);
+  }
   // Writes all the parts one after the other, starting at `offset`.  A short write is an error.
   virtual Result<void> write_at(std::uint64_t offset, std::span<const std::string_view> parts) = 0;
   // fdatasync: contents, and the size where it grew, survive power loss.  After a failure the file
@@ -71,6 +77,10 @@ class FileSystem {
   // whole.
   Result<void> replace_file(const std::string& path, std::string_view contents);
 };
+
+// Lets everybody else's reads and writes go before those of the calling thread, where the disk's
+// scheduler knows priorities.
+void lower_io_priority();
 
 // The machine's own.  Lives for the whole process.
 FileSystem& posix_file_system();

@@ -24,6 +24,23 @@ struct MemoryFileSystem::Inode {
   std::vector<Write> unsynced;
   bool is_lost = false;  // a sync failed: what was dirty then will never reach the disk
   bool is_locked = false;
+
+  // Writes to `image` those of the dirty sectors that `is_kept` chooses.
+  template <class IsKept>
+  void keep(std::string& image, const IsKept& is_kept) const {
+    for (const Write& write : unsynced) {
+      for (std::size_t at = 0; at < write.bytes.size();) {
+        const std::uint64_t offset = write.offset + at;
+        const std::size_t size =
+            std::min<std::size_t>(kSectorBytes - offset % kSectorBytes, write.bytes.size() - at);
+        if (is_kept()) {
+          if (image.size() < offset + size) image.resize(offset + size);
+          image.replace(offset, size, write.bytes, at, size);
+        }
+        at += size;
+      }
+    }
+  }
 };
 
 class MemoryFileSystem::MemoryFile final : public File {
@@ -44,6 +61,20 @@ class MemoryFileSystem::MemoryFile final : public File {
     return size;
   }
 
+  // As the kernel does: what is dirty is written first.
+  Result<std::size_t> read_from_disk(std::uint64_t offset, std::span<char> out) const override {
+    if (!inode_->is_lost) return read_at(offset, out);
+    const std::string& from = inode_->durable;
+    if (offset >= inode_->contents.size()) return std::size_t{0};
+    const std::size_t size = std::min<std::size_t>(out.size(), inode_->contents.size() - offset);
+    std::memset(out.data(), 0, size);
+    if (offset < from.size()) {
+      std::memcpy(out.data(), from.data() + offset,
+                  std::min<std::size_t>(size, from.size() - offset));
+    }
+    return size;
+  }
+
   Result<void> write_at(std::uint64_t offset, std::span<const std::string_view> parts) override {
     disk_.about_to_change();
     std::string bytes;
@@ -60,6 +91,7 @@ class MemoryFileSystem::MemoryFile final : public File {
     disk_.about_to_change();
     if (std::exchange(disk_.fail_next_sync, false)) {
       inode_->is_lost = true;
+      if (disk_.is_kept_by_failed_sync) inode_->keep(inode_->durable, disk_.is_kept_by_failed_sync);
       inode_->unsynced.clear();
       return fail(error_from_errno(EIO, "sync"));
     }
@@ -180,6 +212,14 @@ Result<DiskSpace> MemoryFileSystem::disk_space(const std::string&) {
   return DiskSpace{.free = capacity > used ? capacity - used : 0, .total = capacity};
 }
 
+void MemoryFileSystem::flip_bit(const std::string& path, std::uint64_t bit) {
+  const auto flip = [bit](std::string& image) {
+    if (bit / 8 < image.size()) image[bit / 8] = static_cast<char>(image[bit / 8] ^ (1 << bit % 8));
+  };
+  flip(names_.at(path)->contents);
+  flip(names_.at(path)->durable);
+}
+
 std::unique_ptr<MemoryFileSystem> MemoryFileSystem::crash(std::mt19937_64& random) const {
   Names names = durable_names_;
   std::map<std::string, bool> is_cut;  // by folder
@@ -204,18 +244,7 @@ std::unique_ptr<MemoryFileSystem> MemoryFileSystem::crash(std::mt19937_64& rando
     if (copy == nullptr) {
       copy = std::make_shared<Inode>();
       copy->durable = inode->durable;
-      for (const Inode::Write& write : inode->unsynced) {
-        for (std::size_t at = 0; at < write.bytes.size();) {
-          const std::uint64_t offset = write.offset + at;
-          const std::size_t size =
-              std::min<std::size_t>(kSectorBytes - offset % kSectorBytes, write.bytes.size() - at);
-          if (random() % 2 == 0) {
-            if (copy->durable.size() < offset + size) copy->durable.resize(offset + size);
-            copy->durable.replace(offset, size, write.bytes, at, size);
-          }
-          at += size;
-        }
-      }
+      inode->keep(copy->durable, [&] { return random() % 2 == 0; });
       copy->contents = copy->durable;
     }
     found->names_[path] = copy;

@@ -1,7 +1,10 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <new>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -9,15 +12,43 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "io/file_system.h"
+#include "telemetry/tell.h"
 
 namespace flagstream::io {
 namespace {
 
 constexpr std::size_t kPartsPerWrite = 256;
+constexpr std::size_t kDirectAlignment = 4096;
+constexpr std::size_t kDirectBytes = 1 << 20;  // of one direct read
+
+// What direct reads read into.
+class AlignedBuffer {
+ public:
+  explicit AlignedBuffer(std::size_t bytes)
+      : data_(static_cast<char*>(::operator new(bytes, std::align_val_t(kDirectAlignment)))) {}
+  ~AlignedBuffer() { ::operator delete(data_, std::align_val_t(kDirectAlignment)); }
+  AlignedBuffer(const AlignedBuffer&) = delete;
+  AlignedBuffer& operator=(const AlignedBuffer&) = delete;
+  char* data() { return data_; }
+
+ private:
+  char* data_;
+};
+
+void warn_of_refused_direct_reads(const std::string& path) {
+  static std::atomic<bool> is_told{false};
+  if (!is_told.exchange(true)) {
+    telemetry::warn(
+        "the file system refuses direct reads: what is verified may be what its cache "
+        "holds",
+        {{"path", path}});
+  }
+}
 
 std::unexpected<Error> failed(std::string_view operation, const std::string& path) {
   return fail(error_from_errno(errno, std::string(operation) + " " + path));
@@ -31,15 +62,19 @@ class PosixFile final : public File {
   PosixFile& operator=(const PosixFile&) = delete;
 
   Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) const override {
-    std::size_t done = 0;
-    while (done < out.size()) {
-      const ssize_t got =
-          ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return failed("read", path_);
-      if (got == 0) break;
-      done += static_cast<std::size_t>(got);
+    return read_all(fd_, offset, out);
+  }
+
+  Result<std::size_t> read_from_disk(std::uint64_t offset, std::span<char> out) const override {
+    // The same file again: its name may be another's by now.
+    const std::string name = "/proc/self/fd/" + std::to_string(fd_);
+    const int direct = ::open(name.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+    if (direct < 0) {
+      warn_of_refused_direct_reads(path_);
+      return read_uncached(offset, out);
     }
+    auto done = read_direct(direct, offset, out);
+    ::close(direct);
     return done;
   }
 
@@ -82,6 +117,53 @@ class PosixFile final : public File {
   }
 
  private:
+  Result<std::size_t> read_all(int fd, std::uint64_t offset, std::span<char> out) const {
+    std::size_t done = 0;
+    while (done < out.size()) {
+      const ssize_t got =
+          ::pread(fd, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return failed("read", path_);
+      if (got == 0) break;
+      done += static_cast<std::size_t>(got);
+    }
+    return done;
+  }
+
+  Result<std::size_t> read_direct(int fd, std::uint64_t offset, std::span<char> out) const {
+    const auto down = [](std::uint64_t at) { return at / kDirectAlignment * kDirectAlignment; };
+    AlignedBuffer buffer(
+        std::min<std::uint64_t>(kDirectBytes, down(out.size() + 2 * kDirectAlignment)));
+    std::size_t done = 0;
+    while (done < out.size()) {
+      const std::uint64_t from = down(offset + done);
+      const std::size_t skip = offset + done - from;
+      const std::size_t want = std::min<std::uint64_t>(
+          kDirectBytes, down(skip + out.size() - done + kDirectAlignment - 1));
+      ssize_t got = 0;
+      do {
+        got = ::pread(fd, buffer.data(), want, static_cast<off_t>(from));
+      } while (got < 0 && errno == EINTR);
+      if (got < 0 && errno == EINVAL) {  // opened, but refused after all
+        warn_of_refused_direct_reads(path_);
+        return read_uncached(offset, out);
+      }
+      if (got < 0) return failed("read from the disk", path_);
+      if (static_cast<std::size_t>(got) <= skip) break;
+      const std::size_t take = std::min<std::size_t>(got - skip, out.size() - done);
+      std::memcpy(out.data() + done, buffer.data() + skip, take);
+      done += take;
+      if (static_cast<std::size_t>(got) < want) break;  // the end of the file
+    }
+    return done;
+  }
+
+  Result<std::size_t> read_uncached(std::uint64_t offset, std::span<char> out) const {
+    (void)::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(out.size()),
+                          POSIX_FADV_DONTNEED);
+    return read_all(fd_, offset, out);
+  }
+
   Result<void> write_all(std::span<iovec> vectors, std::uint64_t offset, std::size_t bytes) {
     while (bytes > 0) {
       const ssize_t put = ::pwritev(fd_, vectors.data(), static_cast<int>(vectors.size()),
@@ -193,6 +275,12 @@ class PosixFileSystem final : public FileSystem {
 };
 
 }  // namespace
+
+void lower_io_priority() {
+  constexpr int kThisThread = 1;                    // IOPRIO_WHO_PROCESS with id 0
+  constexpr int kLowestBestEffort = (2 << 13) | 7;  // not idle: that could wait for ever
+  (void)::syscall(SYS_ioprio_set, kThisThread, 0, kLowestBestEffort);
+}
 
 FileSystem& posix_file_system() {
   static PosixFileSystem files;

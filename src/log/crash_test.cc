@@ -7,6 +7,7 @@
 
 #include "io/memory_file_system.h"
 #include "log/local_reader.h"
+#include "log/segment_scan.h"
 #include "log/topic_writer.h"
 
 namespace flagstream::log {
@@ -317,7 +318,7 @@ TEST(TopicWriter, AfterAFailedSyncItGoesOnInANewFileBehindWhatIsDurable) {
   const auto after = disk.crash(random);
   writer = *TopicWriter::open(settings, *after, clock);
   EXPECT_EQ(writer->page().partitions[0].end, 2u);
-  EXPECT_EQ(writer->quarantined_bytes(), 0u);
+  EXPECT_EQ(writer->quarantine().bytes(), 0u);
 }
 
 TEST(TopicWriter, AFullDiskRefusesAndLaterGoesOn) {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "log/local_reader.h"
+#include "log/segment_search.h"
 #include "log/topic_writer.h"
 #include "telemetry/tell.h"
 
@@ -74,10 +75,10 @@ class LocalAppender final : public Appender {
         files_(files),
         clock_(clock),
         probe_(registry, topic_) {
-    probe_.quarantined.set(static_cast<double>(writer_->quarantined_bytes()));
-    if (writer_->quarantined_bytes() > 0) {
+    probe_.quarantined.set(static_cast<double>(writer_->quarantine().bytes()));
+    if (writer_->quarantine().bytes() > 0) {
       telemetry::error("damage found in a topic; readers step over it and report it",
-                       {{"topic", topic_}, {"bytes", writer_->quarantined_bytes()}});
+                       {{"topic", topic_}, {"bytes", writer_->quarantine().bytes()}});
     }
     committer_ = std::thread([this] { run(); });
     pool_filler_ = std::thread([this] { fill_pool(); });
@@ -314,32 +315,7 @@ class LocalLog final : public Log {
                              MicrosUtc time) override {
     const std::string folder = folder_of(topic);
     FS_TRY(const ControlPage page, read_control_page(files_, folder));
-    if (partition >= page.partitions.size())
-      return fail(ErrorKind::InvalidArgument, "the topic has no such partition");
-    Start start{.partition = partition, .offset = page.partitions[partition].begin};
-    for (std::uint64_t sequence = page.last_sequence; sequence > page.first_sequence; --sequence) {
-      FS_TRY(const SegmentHeader header,
-             read_segment_header(files_, folder, sequence, page.partitions.size()));
-      if (header.created >= time) continue;
-      start.offset = std::max(start.offset, header.partitions[partition].end);
-      break;
-    }
-    FS_TRY(const auto reader, LocalReader::open(files_, folder, page.log_id, std::span(&start, 1)));
-    for (;;) {
-      FS_TRY(const Fetched fetched, reader->next(1 << 20, std::chrono::milliseconds(0)));
-      switch (fetched.status) {
-        case Fetched::Status::End:
-          return std::max(start.offset, page.partitions[partition].end);
-        case Fetched::Status::OutOfRange:
-        case Fetched::Status::Quarantined:
-          reader->skip_to(partition, fetched.next_offset);
-          continue;
-        case Fetched::Status::Frames:
-          for (const Frame& frame : fetched.frames) {
-            if (frame.append_time >= time) return frame.base_offset;
-          }
-      }
-    }
+    return find_time(files_, folder, page, partition, time);
   }
 
  private:

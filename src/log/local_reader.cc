@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "log/segment_scan.h"
+#include "log/segment_search.h"
 #include "log/topic_writer.h"
 
 namespace flagstream::log {
@@ -33,14 +35,6 @@ Result<ControlPage> read_control_page(io::FileSystem& files, const std::string& 
   auto file = files.open(control_path(folder), io::OpenMode::Read);
   if (!file) return fail(ErrorKind::NotFound, "the topic is being made");
   return read_page(**file, control_bytes_max(topic.partitions));
-}
-
-Result<SegmentHeader> read_segment_header(io::FileSystem& files, const std::string& folder,
-                                          std::uint64_t sequence, std::size_t partitions) {
-  FS_TRY(const auto file, files.open(segment_path(folder, sequence), io::OpenMode::Read));
-  std::string bytes(segment_header_bytes(partitions), '\0');
-  FS_TRY(const std::size_t got, file->read_at(0, bytes));
-  return decode_segment_header(std::string_view(bytes).substr(0, got));
 }
 
 Result<std::unique_ptr<LocalReader>> LocalReader::open(io::FileSystem& files, std::string folder,
@@ -104,38 +98,51 @@ std::optional<Fetched> LocalReader::gap(Partition partition, Wanted& wanted, Off
                  .next_offset = found};
 }
 
-// The last file in which nothing wanted comes too late.
+// The last file in which nothing wanted comes too late, and there the last place of its index.
 Result<void> LocalReader::locate(const ControlPage& page) {
-  for (std::uint64_t sequence = page.last_sequence; sequence >= page.first_sequence; --sequence) {
-    FS_TRY(const SegmentHeader header, read_segment_header(files_, folder_, sequence, partitions_));
-    const bool is_early = std::ranges::all_of(wanted_, [&](const auto& each) {
-      return each.second.is_blocked || header.partitions[each.first].end <= each.second.next;
-    });
-    if (!is_early && sequence > page.first_sequence) continue;
-    FS_TRY(enter(page, sequence));
-    return {};
+  std::vector<Start> starts;
+  for (const auto& [partition, wanted] : wanted_) {
+    if (!wanted.is_blocked) starts.push_back({partition, wanted.next});
   }
-  return fail(ErrorKind::Unavailable, "the topic has no files");
+  const std::uint64_t sequence =
+      find_segment(files_, folder_, page, [&](const SegmentHeader& header) {
+        return std::ranges::all_of(starts, [&](const Start& each) {
+          return header.partitions[each.partition].end <= each.offset;
+        });
+      });
+  FS_TRY(const bool is_there, enter(page, sequence));
+  if (!is_there || place_->header.sequence == page.last_sequence) return {};
+  const SealedEnd sealed = find_sealed_end(files_, folder_, place_->header);
+  if (sealed.index) place_->at = sealed.index->position_before(starts);
+  return {};
 }
 
+// Files that cannot be read are stepped over; what is missing shows in what comes next.
 Result<bool> LocalReader::enter(const ControlPage& page, std::uint64_t sequence) {
-  FS_TRY(auto file, files_.open(segment_path(folder_, sequence), io::OpenMode::Read));
-  std::string bytes(segment_header_bytes(partitions_), '\0');
-  FS_TRY(const std::size_t got, file->read_at(0, bytes));
-  FS_TRY(SegmentHeader header, decode_segment_header(std::string_view(bytes).substr(0, got)));
-  if (header.log_id != page.log_id || header.sequence != sequence) return false;
-  const std::uint64_t begin = segment_header_bytes(partitions_);
-  place_ = Place{.header = std::move(header), .file = std::move(file), .at = begin, .end = {}};
-  return true;
+  for (;; ++sequence) {
+    auto file = files_.open(segment_path(folder_, sequence), io::OpenMode::Read);
+    auto header = file ? read_segment_header(files_, folder_, sequence, partitions_, **file)
+                       : Result<SegmentHeader>(fail(file.error()));
+    if (header) {
+      if (header->log_id != page.log_id) return false;
+      const std::uint64_t begin = segment_header_bytes(partitions_);
+      place_ =
+          Place{.header = *std::move(header), .file = *std::move(file), .at = begin, .end = {}};
+      return true;
+    }
+    const Error& error = header.error();
+    const bool is_lost = error.kind == ErrorKind::DataLoss || error.kind == ErrorKind::NotFound;
+    FS_TRY(const ControlPage now, control());
+    if (now.first_sequence > sequence) return false;
+    if (!is_lost || sequence >= now.last_sequence) return fail(error);
+  }
 }
 
 Result<std::uint64_t> LocalReader::limit(const ControlPage& page) {
   if (place_->header.sequence == page.last_sequence) return page.durable_end;
-  if (!place_->end) {
-    FS_TRY(const SegmentHeader after,
-           read_segment_header(files_, folder_, place_->header.sequence + 1, partitions_));
-    place_->end = after.previous_end;
-  }
+  // Behind an unknown end may stand what was never acknowledged: then nothing more is read.
+  if (!place_->end)
+    place_->end = find_sealed_end(files_, folder_, place_->header).end.value_or(place_->at);
   return *place_->end;
 }
 

@@ -16,8 +16,6 @@ namespace flagstream::log {
 
 // NotFound: the topic does not exist.  Unavailable: its writer has not opened it yet.
 Result<ControlPage> read_control_page(io::FileSystem& files, const std::string& folder);
-Result<SegmentHeader> read_segment_header(io::FileSystem& files, const std::string& folder,
-                                          std::uint64_t sequence, std::size_t partitions);
 
 class LocalReader final : public Reader {
  public:

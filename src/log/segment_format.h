@@ -26,6 +26,14 @@ inline constexpr std::size_t kFrameHeaderBytes = 64;
 inline constexpr std::size_t kFrameAlignment = 8;
 inline constexpr std::size_t kBatchBytesMax = 64u << 20;
 
+// Every file of a topic but the frames is sealed: magic, version, checksum and size before it.
+std::string sealed(std::uint32_t magic, const std::string& contents);
+// What stands in the seal at the front of `bytes`.  DataLoss: `what` is damaged or something else.
+// InvalidArgument: written by a newer release.
+Result<std::string_view> unsealed(std::uint32_t magic, std::string_view bytes,
+                                  std::string_view what);
+inline constexpr std::size_t kSealBytes = 16;
+
 // The first page (or pages, with very many partitions) of a segment file.
 struct SegmentHeader {
   Id128 log_id;

@@ -1,6 +1,7 @@
 #include "log/topic_writer.h"
 
 #include <algorithm>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@ namespace flagstream::log {
 namespace {
 
 constexpr std::string_view kSegmentSuffix = ".seg";
+constexpr std::string_view kIndexSuffix = ".idx";
 constexpr std::string_view kPoolPrefix = "pool-";
 constexpr std::size_t kSequenceDigits = 16;
 constexpr std::size_t kZeroBytes = 1 << 20;
@@ -57,24 +59,20 @@ Result<void> TopicWriter::recover() {
   FS_TRY(lock_, files_.open(settings_.folder + "/LOCK", io::OpenMode::Create));
   FS_TRY(lock_->lock_exclusive());
   FS_TRY(read_identity());
+  const std::optional<ControlPage> known = read_known_page();
   FS_TRY(control_, files_.open(control_path(settings_.folder), io::OpenMode::Create));
-  FS_TRY(const std::string control_bytes, files_.read_file(control_path(settings_.folder)));
-  std::optional<ControlPage> known = decode_control_page(control_bytes);
-  if (known &&
-      (known->log_id != page_.log_id || known->partitions.size() != settings_.options.partitions))
-    known.reset();
 
   page_.partitions.resize(settings_.options.partitions);
   last_data_.resize(settings_.options.partitions);
-  FS_TRY(read_segments());
+  FS_TRY(read_segments(known));
   bool needs_roll = segments_.empty();
   if (!segments_.empty()) {
-    FS_TRY(const Scan scan, scan_last(known));
-    page_.durable_end = scan.end;
-    needs_roll = !scan.is_clean;
+    FS_TRY(const bool can_go_on, scan_last(known));
+    needs_roll = !can_go_on;
   }
   if (known) {
     page_.durable_group = std::max(page_.durable_group, known->durable_group);
+    page_.last_sequence = std::max(page_.last_sequence, known->last_sequence);
     for (std::size_t p = 0; p < known->partitions.size(); ++p) {
       // What was promised and cannot be found is a gap; its offsets are never given out again.
       PartitionEnd& end = page_.partitions[p];
@@ -93,7 +91,29 @@ Result<void> TopicWriter::recover() {
   if (needs_roll) FS_TRY(roll(0));
   for (std::size_t p = 0; p < page_.partitions.size(); ++p)
     page_.partitions[p].begin = segments_.front().header.partitions[p].end;
+  FS_CRASH_POINT("log.before_quarantine_saved");
+  // Neither keeps a topic from being opened: both are tried again while it is open.
+  (void)quarantine_.save();
+  if (auto watermark = Watermark::open(files_, settings_.folder, settings_.options.partitions))
+    (void)watermark->write(page_);
   return publish();
+}
+
+// The newest of those that survived.
+std::optional<ControlPage> TopicWriter::read_known_page() {
+  std::optional<ControlPage> known;
+  const auto take = [&](const std::optional<ControlPage>& page) {
+    if (page && page->log_id == page_.log_id &&
+        page->partitions.size() == settings_.options.partitions &&
+        (!known || is_newer(*page, *known)))
+      known = page;
+  };
+  if (const auto bytes = files_.read_file(control_path(settings_.folder)))
+    take(decode_control_page(*bytes));
+  if (const auto watermark =
+          Watermark::open(files_, settings_.folder, settings_.options.partitions))
+    take(watermark->page());
+  return known;
 }
 
 Result<void> TopicWriter::read_identity() {
@@ -116,27 +136,28 @@ Result<void> TopicWriter::read_identity() {
   return {};
 }
 
-Result<void> TopicWriter::read_segments() {
+Result<void> TopicWriter::read_segments(const std::optional<ControlPage>& known) {
   FS_TRY(const auto names, files_.list(settings_.folder));
+  std::set<std::string> indexes;
   for (const std::string& name : names) {
     const std::string path = settings_.folder + "/" + name;
-    if (name.starts_with(kPoolPrefix)) {
-      // Its size is not trusted: a crash may have cut it short.
-      FS_TRY(files_.remove(path));
-      continue;
-    }
+    // Its size is not trusted: a crash may have cut it short.
+    if (name.starts_with(kPoolPrefix)) FS_TRY(files_.remove(path));
+    if (name.ends_with(kIndexSuffix)) indexes.insert(path);
     if (!is_segment_name(name)) continue;
-    FS_TRY(const auto file, files_.open(path, io::OpenMode::Read));
-    std::string bytes(segment_header_bytes(settings_.options.partitions), '\0');
-    FS_TRY(const std::size_t got, file->read_at(0, bytes));
-    auto header = decode_segment_header(std::string_view(bytes).substr(0, got));
-    if (!header) return fail(std::move(header).error().in(name));
-    if (header->log_id != page_.log_id || header->partitions.size() != page_.partitions.size() ||
-        segment_path(settings_.folder, header->sequence) != path)
-      return fail(ErrorKind::DataLoss, name + " belongs elsewhere");
-    FS_TRY(const std::uint64_t file_bytes, file->size());
-    segments_.push_back({.header = *std::move(header), .file_bytes = file_bytes});
+    const std::uint64_t sequence = std::stoull(name.substr(0, kSequenceDigits), nullptr, 16);
+    indexes.erase(index_path(settings_.folder, sequence));
+    FS_TRY(Segment segment, read_segment(sequence, known));
+    segments_.push_back(std::move(segment));
   }
+  for (const std::string& orphan : indexes) FS_TRY(files_.remove(orphan));
+  // A header that is lost takes its time from the one after it: nothing is deleted early for it.
+  for (std::size_t i = segments_.size(); i-- > 0;) {
+    SegmentHeader& header = segments_[i].header;
+    if (!header.log_id.is_zero()) continue;
+    header.created = i + 1 < segments_.size() ? segments_[i + 1].header.created : clock_.now();
+  }
+  quarantine_missing_files(known);
   if (segments_.empty()) return {};
   page_.first_sequence = segments_.front().header.sequence;
   page_.last_sequence = segments_.back().header.sequence;
@@ -145,72 +166,94 @@ Result<void> TopicWriter::read_segments() {
   return {};
 }
 
-Result<TopicWriter::Scan> TopicWriter::scan_last(const std::optional<ControlPage>& known) {
-  const Segment& last = segments_.back();
-  const std::uint64_t seed = seed_of(last.header, settings_.binding);
-  // What a process wrote and did not sync must not be believed before it is on the disk.
-  FS_TRY(active_->sync());
-  std::string bytes(last.file_bytes, '\0');
-  FS_TRY(const std::size_t got, active_->read_at(0, bytes));
-  const std::string_view all = std::string_view(bytes).substr(0, got);
+// A file whose header is lost, and its copy, too, is quarantined whole; it has log id 0.  That its
+// offsets begin where those of the file before begin is too low, and so hides none.
+Result<TopicWriter::Segment> TopicWriter::read_segment(std::uint64_t sequence,
+                                                       const std::optional<ControlPage>& known) {
+  const std::string path = segment_path(settings_.folder, sequence);
+  FS_TRY(const auto file, files_.open(path, io::OpenMode::Read));
+  FS_TRY(const std::uint64_t file_bytes, file->size());
+  auto header =
+      read_segment_header(files_, settings_.folder, sequence, settings_.options.partitions);
+  if (header) {
+    if (header->log_id != page_.log_id || header->partitions.size() != page_.partitions.size())
+      return fail(ErrorKind::DataLoss, path + " belongs elsewhere");
+    return Segment{.header = *std::move(header), .file_bytes = file_bytes};
+  }
+  if (header.error().kind == ErrorKind::InvalidArgument)
+    return fail(std::move(header).error().in(path));
+  SegmentHeader unknown;
+  unknown.sequence = sequence;
+  if (!segments_.empty()) {
+    unknown.first_group = segments_.back().header.first_group;
+    unknown.partitions = segments_.back().header.partitions;
+  } else {
+    unknown.first_group = 1;
+    unknown.partitions.resize(page_.partitions.size());
+    for (std::size_t p = 0; known && p < unknown.partitions.size(); ++p)
+      unknown.partitions[p].end = unknown.partitions[p].data_end = known->partitions[p].begin;
+  }
+  const DamagedRange all[] = {{.begin = 0, .end = std::max<std::uint64_t>(file_bytes, 1)}};
+  quarantine_.add(sequence, all, clock_.now());
+  return Segment{.header = std::move(unknown), .file_bytes = file_bytes};
+}
 
-  std::uint64_t group = last.header.first_group - 1;
-  for (std::size_t p = 0; p < page_.partitions.size(); ++p) {
-    const SegmentHeader::Partition& from = last.header.partitions[p];
-    page_.partitions[p] = {
-        .begin = 0, .end = from.end, .data_end = from.data_end, .last_append = from.last_append};
+// The numbers of files have no gap, and the last one that was told to readers exists.
+void TopicWriter::quarantine_missing_files(const std::optional<ControlPage>& known) {
+  const DamagedRange all[] = {{.begin = 0, .end = settings_.segment_bytes}};
+  std::uint64_t next = 0;
+  if (!segments_.empty()) next = segments_.front().header.sequence;
+  if (segments_.empty() && known) next = known->first_sequence;
+  for (const Segment& each : segments_) {
+    for (; next < each.header.sequence; ++next) quarantine_.add(next, all, clock_.now());
+    ++next;
   }
-  std::vector<PartitionEnd> ahead = page_.partitions;  // with the frames of a group not yet whole
-  bool is_within_group = false;
-  Scan scan{.end = segment_header_bytes(page_.partitions.size())};
-  std::uint64_t at = scan.end;
-  const auto find_frame = [&](std::uint64_t from, std::uint64_t above_group) {
-    for (; from + kFrameHeaderBytes <= all.size(); from += kFrameAlignment) {
-      const auto frame = decode_frame(all.substr(from), seed);
-      if (frame && frame->group > above_group) return std::optional(from);
-    }
-    return std::optional<std::uint64_t>();
-  };
-  while (at + kFrameHeaderBytes <= all.size()) {
-    const auto frame = decode_frame(all.substr(at), seed);
-    const bool is_in_order =
-        frame && frame->partition < ahead.size() &&
-        (settings_.binding == Binding::Unbound ||
-         (frame->group >= group && frame->base_offset >= ahead[frame->partition].end));
-    if (!is_in_order) {
-      // One group is on its way at a time.  So a later group proves that this one was whole and has
-      // been damaged.
-      const std::uint64_t torn_group = is_within_group ? group : group + 1;
-      const auto next = find_frame(at + kFrameAlignment, torn_group);
-      if (!next) break;
-      quarantined_bytes_ += *next - at;
-      page_.partitions = ahead;
-      is_within_group = false;
-      at = *next;
-      continue;
-    }
-    PartitionEnd& end = ahead[frame->partition];
-    end.end = frame->base_offset + frame->records;
-    if (!frame->is_tick) end.data_end = end.end;
-    end.last_append = frame->append_time;
-    group = frame->group;
-    at += frame->stored_bytes();
-    is_within_group = !frame->is_last_in_group;
-    if (is_within_group) continue;
-    page_.partitions = ahead;
-    page_.durable_group = group;
-    scan.end = at;
+  for (; known && next <= known->last_sequence; ++next) quarantine_.add(next, all, clock_.now());
+}
+
+Result<bool> TopicWriter::scan_last(const std::optional<ControlPage>& known) {
+  const Segment& last = segments_.back();
+  // What a process wrote and did not sync must not be believed before it is on the disk; and where
+  // that fails, what the cache holds must not be.
+  const bool is_synced = active_->sync().has_value();
+  SegmentScan scan(last.header, SegmentScan::Kind::Active, last.file_bytes, settings_.binding);
+  const bool is_readable = !last.header.log_id.is_zero();
+  if (is_readable) {
+    scan.run(*active_);
+    if (known && known->last_sequence == last.header.sequence)
+      scan.keep_promise(known->durable_end);
+    quarantine_.add(last.header.sequence, scan.damaged(), clock_.now());
+    index_ = scan.index();
   }
-  const std::uint64_t promised =
-      known && known->last_sequence == last.header.sequence ? known->durable_end : 0;
-  if (scan.end < promised) {
-    quarantined_bytes_ += promised - scan.end;
-    scan.end = promised;
-    scan.is_clean = false;
-    return scan;
-  }
-  scan.is_clean = !find_frame(scan.end, 0);
-  return scan;
+  page_.partitions = scan.partitions();
+  page_.durable_group = scan.index().footer().last_group;
+  page_.durable_end = scan.end();
+  return is_synced && is_readable && scan.is_clean() &&
+         !(known && (known->is_poisoned || known->last_sequence > last.header.sequence));
+}
+
+// What was acknowledged before an I/O error is there only if the disk has it.
+void TopicWriter::verify_after_error() {
+  const Segment& last = segments_.back();
+  const auto file =
+      files_.open(segment_path(settings_.folder, last.header.sequence), io::OpenMode::Read);
+  if (!file) return;
+  SegmentScan scan(last.header, SegmentScan::Kind::Sealed, page_.durable_end, settings_.binding);
+  scan.run(**file);
+  quarantine_.add(last.header.sequence, scan.damaged(), clock_.now());
+  (void)quarantine_.save();  // tried again later: this disk has just failed
+  index_ = scan.index();
+  is_verified_after_error_ = true;
+}
+
+// Readers do without it if it cannot be written.
+void TopicWriter::seal_index() {
+  if (!index_) return;
+  std::vector<Offset> ends;
+  for (const PartitionEnd& each : page_.partitions) ends.push_back(each.end);
+  index_->seal(page_.durable_end, std::move(ends));
+  (void)write_index(files_, settings_.folder, *index_);
+  index_.reset();
 }
 
 Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes) {
@@ -276,6 +319,9 @@ Result<void> TopicWriter::roll(std::uint64_t frame_bytes) {
   FS_TRY(files_.rename(ready, segment_path(settings_.folder, header.sequence)));
   FS_TRY(files_.sync_folder(settings_.folder));
   FS_TRY(const std::uint64_t file_bytes, file->size());
+  seal_index();
+  FS_CRASH_POINT("log.after_index");
+  index_.emplace(header);
   active_ = std::move(file);
   page_.last_sequence = header.sequence;
   if (segments_.empty()) page_.first_sequence = header.sequence;
@@ -317,8 +363,10 @@ bool TopicWriter::heal() {
   const std::int64_t now = clock_.monotonic();
   if (now - poisoned_at_ < kHealPauseMicros) return false;
   poisoned_at_ = now;
-  if (!roll(0)) return false;
+  if (!is_verified_after_error_) verify_after_error();
+  if (!is_verified_after_error_ || !roll(0)) return false;
   page_.is_poisoned = false;
+  is_verified_after_error_ = false;
   if (!publish()) poison();
   return !page_.is_poisoned;
 }
@@ -371,7 +419,10 @@ Result<void> TopicWriter::commit(std::span<Pending> group) {
         .is_last_in_group = &each == &group.back(),
         .is_tick = is_tick(each.batch),
     };
+    const std::size_t header_at = headers.size();
     encode_frame_header(frame, seed, headers);
+    // If the write fails, the index is made again from what the disk has.
+    index_->add(frame, std::string_view(headers).substr(header_at), page_.durable_end + bytes);
     each.outcome = Appended{.first_offset = end.end, .append_time = last_time_};
     end.end += frame.records;
     end.last_append = last_time_;
@@ -456,6 +507,9 @@ Result<void> TopicWriter::expire() {
       page_.partitions[p].begin = segments_.front().header.partitions[p].end;
     FS_TRY(publish());
     expired_segments_ += 1;
+    (void)files_.remove(
+        index_path(settings_.folder, first.header.sequence));  // may never have been
+    quarantine_.forget_before(page_.first_sequence);
     const std::string path = segment_path(settings_.folder, first.header.sequence);
     if (pool_.size() < settings_.pool_segments && first.file_bytes == settings_.segment_bytes) {
       const std::string ready = next_ready_path();

@@ -14,7 +14,11 @@
 #include "base/error.h"
 #include "io/file_system.h"
 #include "log/log.h"
+#include "log/quarantine.h"
 #include "log/segment_format.h"
+#include "log/segment_index.h"
+#include "log/segment_scan.h"
+#include "log/watermark.h"
 
 namespace flagstream::log {
 
@@ -39,8 +43,8 @@ Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std
 // Not thread-safe.
 class TopicWriter {
  public:
-  // Conflict: another writer has the topic, or it has another partition count.  DataLoss: a file's
-  // header is damaged.
+  // Conflict: another writer has the topic, or it has another partition count.  DataLoss: the file
+  // `topic` is damaged.  What else is damaged is quarantined and stepped over.
   static Result<std::unique_ptr<TopicWriter>> open(TopicSettings settings, io::FileSystem& files,
                                                    const Clock& clock);
 
@@ -68,7 +72,8 @@ class TopicWriter {
   bool is_poisoned() const { return page_.is_poisoned; }
   bool is_below_reserve() const { return is_below_reserve_; }
   const ControlPage& page() const { return page_; }
-  std::uint64_t quarantined_bytes() const { return quarantined_bytes_; }
+  // Shared with whoever finds damage while the writer works.  Lives as long as the writer.
+  Quarantine& quarantine() { return quarantine_; }
   std::uint64_t expired_segments() const { return expired_segments_; }
 
  private:
@@ -76,18 +81,23 @@ class TopicWriter {
     SegmentHeader header;
     std::uint64_t file_bytes = 0;
   };
-  struct Scan {
-    std::uint64_t end = 0;  // after the last whole group, or after what must have been durable
-    bool is_clean = true;   // nothing but unwritten space follows
-  };
 
   TopicWriter(TopicSettings settings, io::FileSystem& files, const Clock& clock)
-      : settings_(std::move(settings)), files_(files), clock_(clock) {}
+      : settings_(std::move(settings)),
+        files_(files),
+        clock_(clock),
+        quarantine_(files, settings_.folder) {}
 
   Result<void> recover();
   Result<void> read_identity();
-  Result<void> read_segments();
-  Result<Scan> scan_last(const std::optional<ControlPage>& known);
+  std::optional<ControlPage> read_known_page();
+  Result<void> read_segments(const std::optional<ControlPage>& known);
+  Result<Segment> read_segment(std::uint64_t sequence, const std::optional<ControlPage>& known);
+  // True: writing can go on behind the last frame.
+  Result<bool> scan_last(const std::optional<ControlPage>& known);
+  void quarantine_missing_files(const std::optional<ControlPage>& known);
+  void verify_after_error();
+  void seal_index();
   Result<void> roll(std::uint64_t frame_bytes);
   Result<std::string> take_ready_file(std::uint64_t bytes);
   std::string next_ready_path();
@@ -105,7 +115,9 @@ class TopicWriter {
   std::unique_ptr<io::File> lock_;
   std::unique_ptr<io::File> control_;
   std::unique_ptr<io::File> active_;
-  std::deque<Segment> segments_;  // the last one is `active_`
+  std::deque<Segment> segments_;       // the last one is `active_`
+  std::optional<SegmentIndex> index_;  // of `active_`; none while that cannot be read
+  Quarantine quarantine_;
   std::vector<std::string> pool_;
   std::uint64_t pool_names_ = 0;
   ControlPage page_;
@@ -118,7 +130,7 @@ class TopicWriter {
   std::int64_t seen_at_ = 0;        // monotonic, then
   std::int64_t doubted_until_ = 0;  // monotonic; 0: the time of day is believed
   std::int64_t doubted_jump_ = 0;   // by which it was ahead
-  std::uint64_t quarantined_bytes_ = 0;
+  bool is_verified_after_error_ = false;
   std::uint64_t expired_segments_ = 0;
 };
 
