@@ -28,6 +28,7 @@ inline constexpr std::size_t kBatchBytesMax = 64u << 20;
 
 // The first page (or pages, with very many partitions) of a segment file.
 struct SegmentHeader {
+  std::uint32_t version = 1;  // 2: compressed frames can stand in it
   Id128 log_id;
   std::uint64_t segment_id = 0;    // random, of this life of the file
   std::uint64_t sequence = 0;      // of the file in the topic, from 1
@@ -60,6 +61,8 @@ struct FrameHeader {
   std::uint32_t records = 0;
   bool is_last_in_group = false;
   bool is_tick = false;
+  Compression compression = Compression::None;
+  std::uint32_t plain_bytes = 0;  // of the payload, before it was compressed; 0 if it is not
 
   std::size_t stored_bytes() const;  // header, payload and padding
 };
