@@ -151,6 +151,15 @@ Result<void> assign_level(Config& config, std::string_view text) {
   return {};
 }
 
+Result<void> assign_compression(Config& config, std::string_view text) {
+  const auto compression = log::parse_compression(text);
+  if (!compression)
+    return fail(ErrorKind::InvalidArgument,
+                fmt::format("'{}' is neither none nor lz4 nor zstd", text));
+  config.compression = *compression;
+  return {};
+}
+
 Result<void> assign_on_gap(Config& config, std::string_view text) {
   if (text != "stop" && text != "continue") {
     return fail(ErrorKind::InvalidArgument, fmt::format("'{}' is neither stop nor continue", text));
@@ -295,6 +304,10 @@ const std::vector<Key>& keys() {
        "Free disk kept for processing: below it (or 5 % of the disk, if more) new events are "
        "answered 503.",
        assign_bytes<&Config::reserve_bytes, 0, kTiB>},
+      {"log.compression", Kind::Text, "lz4", "none, lz4, zstd",
+       "How batches are compressed in the log, each alone; one that would not shrink by a tenth is "
+       "stored as it is.",
+       assign_compression},
       {"pipeline.workers", Kind::Count, "1", "1 to 256",
        "Threads of each stage; partitions are spread over them.",
        assign_count<&Config::workers, 1, 256>},

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "log/compression.h"
 
 namespace flagstream::app {
 
@@ -36,6 +37,7 @@ struct Config {
   std::chrono::microseconds retention = std::chrono::hours(24 * 7);
   std::uint64_t retention_bytes = 0;
   std::uint64_t reserve_bytes = 1ull << 30;
+  log::Compression compression = log::Compression::Lz4;
 
   std::chrono::microseconds heartbeat = std::chrono::seconds(30);
   std::chrono::microseconds max_stream_age{0};

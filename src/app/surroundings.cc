@@ -54,7 +54,8 @@ Surroundings::Surroundings(const ServeOptions& options, std::string_view role)
   log = log::open_local_log({.folder = folder.log(),
                              .segment_bytes = config.segment_bytes,
                              .pool_segments = static_cast<std::uint32_t>(config.pool_segments),
-                             .reserve_bytes = config.reserve_bytes},
+                             .reserve_bytes = config.reserve_bytes,
+                             .compression = config.compression},
                             files, clock, registry);
 }
 

@@ -41,6 +41,7 @@ class Explorer {
                  .options = {.partitions = kPartitions,
                              .retention_bytes = 4 * kSegmentBytes,
                              .ticks = random_() % 2 == 0},
+                 .takes_compressed = true,
                  .binding = binding};
   }
 
@@ -91,6 +92,8 @@ class Explorer {
         each.batch.add({record});
         in_flight_[each.partition].push_back(std::move(record));
       }
+      if (random_() % 4 == 0)
+        each.batch.compress(random_() % 2 == 0 ? Compression::Lz4 : Compression::Zstd);
     }
     auto ticks = writer_->due_ticks();
     for (const TopicWriter::Pending& tick : ticks)

@@ -22,6 +22,9 @@ struct AppenderProbe {
                 {"flagstream_log_appended_records_total", "Records made durable.", label(topic)}),
         bytes(registry, {"flagstream_log_appended_bytes_total", "Bytes of records made durable.",
                          label(topic)}),
+        stored_bytes(registry, {"flagstream_log_stored_bytes_total",
+                                "Bytes written for them: fewer where batches are compressed.",
+                                label(topic)}),
         groups(registry,
                {"flagstream_log_groups_total", "Writes with one sync each.", label(topic)}),
         failures(registry,
@@ -47,6 +50,7 @@ struct AppenderProbe {
 
   telemetry::Counter records;
   telemetry::Counter bytes;
+  telemetry::Counter stored_bytes;
   telemetry::Counter groups;
   telemetry::Counter failures;
   telemetry::Counter refused;
@@ -65,13 +69,14 @@ constexpr auto kPoolRetry = std::chrono::seconds(5);
 class LocalAppender final : public Appender {
  public:
   LocalAppender(std::string topic, std::unique_ptr<TopicWriter> writer,
-                const TopicSettings& settings, std::size_t queue_bytes_max, io::FileSystem& files,
+                const TopicSettings& settings, const LocalLogSettings& log, io::FileSystem& files,
                 const Clock& clock, telemetry::Registry& registry)
       : topic_(std::move(topic)),
         writer_(std::move(writer)),
         partitions_(writer_->page().partitions.size()),
         segment_bytes_(settings.segment_bytes),
-        queue_bytes_max_(queue_bytes_max),
+        queue_bytes_max_(log.queue_bytes_max),
+        compression_(log.compression),
         files_(files),
         clock_(clock),
         probe_(registry, topic_) {
@@ -95,13 +100,14 @@ class LocalAppender final : public Appender {
   }
 
   void append(Partition partition, Batch batch, Completion done) override {
-    const std::size_t size = batch.size();
-    if (size > kBatchBytesMax)
+    if (batch.size() > kBatchBytesMax)
       return done(fail(ErrorKind::TooLarge, "a batch is larger than 64 MiB"));
     if (partition >= partitions_)
       return done(fail(ErrorKind::InvalidArgument, "the topic has no such partition"));
     if (batch.count() == 0)
       return done(fail(ErrorKind::InvalidArgument, "a batch without records"));
+    batch.compress(compression_);
+    const std::size_t size = batch.size();
     {
       const std::unique_lock lock(mutex_);
       const bool is_full = queue_bytes_ > 0 && queue_bytes_ + size > queue_bytes_max_;
@@ -170,7 +176,8 @@ class LocalAppender final : public Appender {
     for (const TopicWriter::Pending& each : pending) {
       if (each.outcome) {
         probe_.records.add(each.batch.count());
-        probe_.bytes.add(each.batch.size());
+        probe_.bytes.add(each.batch.plain_size());
+        probe_.stored_bytes.add(each.batch.size());
       } else {
         probe_.failures.add();
       }
@@ -260,6 +267,7 @@ class LocalAppender final : public Appender {
   const std::size_t partitions_;
   const std::uint64_t segment_bytes_;
   const std::size_t queue_bytes_max_;
+  const Compression compression_;
   io::FileSystem& files_;
   const Clock& clock_;
   AppenderProbe probe_;
@@ -288,10 +296,11 @@ class LocalLog final : public Log {
                                  .segment_bytes = settings_.segment_bytes,
                                  .pool_segments = settings_.pool_segments,
                                  .reserve_bytes = settings_.reserve_bytes,
-                                 .options = options};
+                                 .options = options,
+                                 .takes_compressed = settings_.compression != Compression::None};
     FS_TRY(auto writer, TopicWriter::open(settings, files_, clock_));
     return std::make_unique<LocalAppender>(topic, std::move(writer), settings,
-                                           settings_.queue_bytes_max, files_, clock_, registry_);
+                                           settings_, files_, clock_, registry_);
   }
 
   Result<std::unique_ptr<Reader>> open_reader(const std::string& topic, Id128 log_id,

@@ -22,7 +22,8 @@ struct LocalLogSettings {
   std::uint32_t pool_segments = 4;  // pre-written files kept ready; filled in the background
   std::uint64_t reserve_bytes =
       0;  // appends to topics opened with `leave_reserve` stop below this much free disk
-  std::size_t queue_bytes_max = 64u << 20;  // of one topic's appends that wait
+  std::size_t queue_bytes_max = 64u << 20;  // of one topic's appends that wait, as they are stored
+  Compression compression = Compression::None;  // of batches, on the thread that appends them
 };
 
 // All four must outlive the log and what is opened from it.

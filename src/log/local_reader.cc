@@ -203,6 +203,7 @@ Result<std::optional<Fetched>> LocalReader::read_frames(std::uint64_t limit,
   FS_TRY(std::string_view bytes,
          fill(place_->at, std::min<std::uint64_t>(wish, limit - place_->at)));
   frame_count_ = 0;
+  plain_total_ = 0;
   std::size_t used = 0;
   while (used + kFrameHeaderBytes <= bytes.size()) {
     const auto frame = decode_frame_header(bytes.substr(used), seed);
@@ -231,6 +232,8 @@ Result<std::optional<Fetched>> LocalReader::read_frames(std::uint64_t limit,
     if (is_wanted && payload_checksum(payload, seed) == frame->payload_crc) {
       if (frame->base_offset > wanted->second.next && frame_count_ > 0)
         break;  // first what is there
+      // A block can stand for 255 times its size.
+      if (frame_count_ > 0 && plain_total_ + frame->plain_bytes > wish) break;
       if (auto report = take(*frame, payload)) {
         place_->at += used;
         return report;
@@ -251,6 +254,13 @@ std::optional<Fetched> LocalReader::take(const FrameHeader& frame, std::string_v
   if (auto report = gap(frame.partition, wanted, frame.base_offset)) return report;
   if (frames_.size() == frame_count_) frames_.emplace_back();
   Frame& out = frames_[frame_count_];
+  if (frame.compression != Compression::None) {
+    while (plain_.size() <= frame_count_) plain_.emplace_back();  // views into others must stay
+    std::string& plain = plain_[frame_count_];
+    if (!decompress(frame.compression, payload, frame.plain_bytes, plain)) return std::nullopt;
+    plain_total_ += plain.size();
+    payload = plain;
+  }
   if (!split_records(payload, frame.records, out.records)) return std::nullopt;
   out.partition = frame.partition;
   out.base_offset = frame.base_offset;

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/id.h"
+#include "log/compression.h"
 
 namespace flagstream::log {
 
@@ -40,15 +41,26 @@ enum class RecordKind : std::uint8_t {
 class Batch {
  public:
   // The record is the parts, one after the other.
+  // Precondition: it is not compressed.
   void add(std::initializer_list<std::string_view> parts);
+  // Compresses it if that saves a tenth at least.
+  void compress(Compression how);
   std::uint32_t count() const { return count_; }
+  // Of bytes(), as they are stored.
   std::size_t size() const { return bytes_.size(); }
   const std::string& bytes() const { return bytes_; }
-  void clear() { bytes_.clear(), count_ = 0; }
+  Compression compression() const { return compression_; }
+  // Before it was compressed.
+  std::size_t plain_size() const {
+    return compression_ == Compression::None ? bytes_.size() : plain_bytes_;
+  }
+  void clear() { *this = Batch(); }
 
  private:
-  std::string bytes_;  // (length u32le, record)*
+  std::string bytes_;  // (length u32le, record)*, or what they were compressed to
   std::uint32_t count_ = 0;
+  Compression compression_ = Compression::None;
+  std::size_t plain_bytes_ = 0;  // if compressed
 };
 
 struct Appended {

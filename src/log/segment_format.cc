@@ -1,6 +1,7 @@
 #include "log/segment_format.h"
 
 #include <cstring>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/checksum.h"
@@ -12,7 +13,7 @@ constexpr std::uint32_t kSegmentMagic = 0x47455346;  // "FSEG"
 constexpr std::uint32_t kControlMagic = 0x4c544346;  // "FCTL"
 constexpr std::uint32_t kTopicMagic = 0x504f5446;    // "FTOP"
 constexpr std::uint32_t kFrameMagic = 0x4d524646;    // "FFRM"
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kSegmentVersion = 2;
 constexpr std::size_t kSegmentFixedBytes = 72;
 constexpr std::size_t kHeaderPartitionBytes = 24;
 constexpr std::size_t kPartitionEndBytes = 32;
@@ -20,7 +21,21 @@ constexpr std::size_t kControlFixedBytes = 72;
 constexpr std::size_t kTopicBytes = 32;
 constexpr std::uint32_t kLastInGroup = 1;
 constexpr std::uint32_t kTickFrame = 2;
-constexpr std::uint32_t kKnownFlags = kLastInGroup | kTickFrame;
+constexpr std::uint32_t kLz4Frame = 4;
+constexpr std::uint32_t kZstdFrame = 8;
+constexpr std::uint32_t kKnownFlags = kLastInGroup | kTickFrame | kLz4Frame | kZstdFrame;
+
+std::uint32_t flag_of(Compression compression) {
+  switch (compression) {
+    case Compression::None:
+      return 0;
+    case Compression::Lz4:
+      return kLz4Frame;
+    case Compression::Zstd:
+      return kZstdFrame;
+  }
+  std::unreachable();
+}
 
 std::uint32_t seeded(std::uint64_t seed, std::string_view bytes) {
   char text[8];
@@ -32,24 +47,24 @@ Id128 id_at(std::string_view bytes) { return *Id128::from_bytes(bytes.substr(0, 
 
 }  // namespace
 
-std::string sealed(std::uint32_t magic, const std::string& contents) {
+std::string sealed(std::uint32_t magic, const std::string& contents, std::uint32_t version) {
   std::string out;
   append_le(out, magic);
-  append_le(out, kVersion);
+  append_le(out, version);
   append_le(out, crc32c(0, contents));
   append_le(out, static_cast<std::uint32_t>(contents.size()));
   return out + contents;
 }
 
 Result<std::string_view> unsealed(std::uint32_t magic, std::string_view bytes,
-                                  std::string_view what) {
+                                  std::string_view what, std::uint32_t version_max) {
   const auto damaged = [&] { return fail(ErrorKind::DataLoss, std::string(what) + " is damaged"); };
   if (bytes.size() < kSealBytes || get_u32(bytes.data()) != magic) return damaged();
   const std::uint32_t version = get_u32(bytes.data() + 4);
-  if (version > kVersion) {
+  if (version > version_max) {
     return fail(ErrorKind::InvalidArgument,
                 std::string(what) + " has version " + std::to_string(version) +
-                    ", this release reads up to " + std::to_string(kVersion));
+                    ", this release reads up to " + std::to_string(version_max));
   }
   const std::uint32_t size = get_u32(bytes.data() + 12);
   if (size > bytes.size() - kSealBytes) return damaged();
@@ -77,16 +92,18 @@ std::string encode_segment_header(const SegmentHeader& header) {
     append_le(rest, each.data_end);
     append_le(rest, each.last_append);
   }
-  std::string out = sealed(kSegmentMagic, rest);
+  std::string out = sealed(kSegmentMagic, rest, header.version);
   out.resize(segment_header_bytes(header.partitions.size()));
   return out;
 }
 
 Result<SegmentHeader> decode_segment_header(std::string_view bytes) {
-  FS_TRY(const std::string_view rest, unsealed(kSegmentMagic, bytes, "segment header"));
+  FS_TRY(const std::string_view rest, 
+         unsealed(kSegmentMagic, bytes, "segment header", kSegmentVersion));
   if (rest.size() < kSegmentFixedBytes)
     return fail(ErrorKind::DataLoss, "segment header is too short");
   SegmentHeader header;
+  header.version = get_u32(bytes.data() + 4);
   header.log_id = id_at(rest);
   header.segment_id = get_u64(rest.data() + 16);
   header.sequence = get_u64(rest.data() + 24);
@@ -119,7 +136,9 @@ void encode_frame_header(const FrameHeader& frame, std::uint64_t seed, std::stri
   append_le(out, frame.group);
   append_le(out, frame.partition);
   append_le(out, frame.records);
-  append_le(out, (frame.is_last_in_group ? kLastInGroup : 0) | (frame.is_tick ? kTickFrame : 0));
+  append_le(out, (frame.is_last_in_group ? kLastInGroup : 0) | (frame.is_tick ? kTickFrame : 0) |
+                     flag_of(frame.compression));
+  append_le(out, frame.plain_bytes);
   out.resize(begin + kFrameHeaderBytes);
   set_le(out.data() + begin + 4,
          seeded(seed, std::string_view(out).substr(begin + 8, kFrameHeaderBytes - 8)));
@@ -141,6 +160,12 @@ std::optional<FrameHeader> decode_frame_header(std::string_view bytes, std::uint
   frame.is_last_in_group = (flags & kLastInGroup) != 0;
   frame.is_tick = (flags & kTickFrame) != 0;
   if (frame.payload_bytes > kBatchBytesMax || (flags & ~kKnownFlags) != 0) return std::nullopt;
+  if (const std::uint32_t how = flags & (kLz4Frame | kZstdFrame); how != 0) {
+    if (how == (kLz4Frame | kZstdFrame)) return std::nullopt;
+    frame.compression = how == kLz4Frame ? Compression::Lz4 : Compression::Zstd;
+    frame.plain_bytes = get_u32(bytes.data() + 52);
+    if (frame.plain_bytes > kBatchBytesMax) return std::nullopt;
+  }
   return frame;
 }
 

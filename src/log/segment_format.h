@@ -27,15 +27,16 @@ inline constexpr std::size_t kFrameAlignment = 8;
 inline constexpr std::size_t kBatchBytesMax = 64u << 20;
 
 // Every file of a topic but the frames is sealed: magic, version, checksum and size before it.
-std::string sealed(std::uint32_t magic, const std::string& contents);
+std::string sealed(std::uint32_t magic, const std::string& contents, std::uint32_t version = 1);
 // What stands in the seal at the front of `bytes`.  DataLoss: `what` is damaged or something else.
 // InvalidArgument: written by a newer release.
 Result<std::string_view> unsealed(std::uint32_t magic, std::string_view bytes,
-                                  std::string_view what);
+                                  std::string_view what, std::uint32_t version_max = 1);
 inline constexpr std::size_t kSealBytes = 16;
 
 // The first page (or pages, with very many partitions) of a segment file.
 struct SegmentHeader {
+  std::uint32_t version = 1;  // 2: compressed frames can stand in it
   Id128 log_id;
   std::uint64_t segment_id = 0;    // random, of this life of the file
   std::uint64_t sequence = 0;      // of the file in the topic, from 1
@@ -68,6 +69,8 @@ struct FrameHeader {
   std::uint32_t records = 0;
   bool is_last_in_group = false;
   bool is_tick = false;
+  Compression compression = Compression::None;
+  std::uint32_t plain_bytes = 0;  // of the payload, before it was compressed; 0 if it is not
 
   std::size_t stored_bytes() const;  // header, payload and padding
 };

@@ -115,10 +115,10 @@ TEST(SegmentFormat, TheControlPageMatchesTheGoldenBytes) {
 
 TEST(SegmentFormat, ANewerVersionIsRefusedWithASentence) {
   std::string header = golden("segment.bin");
-  header[4] = 2;
+  header[4] = 3;
   EXPECT_EQ(decode_segment_header(header).error().kind, ErrorKind::InvalidArgument);
   EXPECT_EQ(decode_segment_header(header).error().what,
-            "segment header has version 2, this release reads up to 1");
+            "segment header has version 3, this release reads up to 2");
   std::string topic = golden("topic.bin");
   topic[4] = 2;
   EXPECT_EQ(decode_topic_identity(topic).error().kind, ErrorKind::InvalidArgument);

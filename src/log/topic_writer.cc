@@ -29,7 +29,8 @@ bool is_segment_name(std::string_view name) {
 
 bool is_tick(const Batch& batch) {
   constexpr std::size_t kLengthBytes = 4;
-  return batch.count() == 1 && batch.size() > kLengthBytes &&
+  return batch.count() == 1 && batch.compression() == Compression::None &&
+         batch.size() > kLengthBytes &&
          batch.bytes()[kLengthBytes] == static_cast<char>(RecordKind::Tick);
 }
 
@@ -68,7 +69,9 @@ Result<void> TopicWriter::recover() {
   bool needs_roll = segments_.empty();
   if (!segments_.empty()) {
     FS_TRY(const bool can_go_on, scan_last(known));
-    needs_roll = !can_go_on;
+    // An old release must not take what it does not know for damage.
+    const bool is_too_old = settings_.takes_compressed && segments_.back().header.version < 2;
+    needs_roll = !can_go_on || is_too_old;
   }
   if (known) {
     page_.durable_group = std::max(page_.durable_group, known->durable_group);
@@ -300,6 +303,7 @@ Result<void> TopicWriter::roll(std::uint64_t frame_bytes) {
   FS_TRY(const std::string ready, take_ready_file(header_bytes + frame_bytes));
   last_time_ = std::max(last_time_, clock_.now());
   SegmentHeader header{
+      .version = settings_.takes_compressed ? 2u : 1u,
       .log_id = page_.log_id,
       .segment_id = Id128::random().low,
       .sequence = page_.last_sequence + 1,
@@ -418,6 +422,10 @@ Result<void> TopicWriter::commit(std::span<Pending> group) {
         .records = each.batch.count(),
         .is_last_in_group = &each == &group.back(),
         .is_tick = is_tick(each.batch),
+        .compression = each.batch.compression(),
+        .plain_bytes = each.batch.compression() == Compression::None
+                           ? 0
+                           : static_cast<std::uint32_t>(each.batch.plain_size()),
     };
     const std::size_t header_at = headers.size();
     encode_frame_header(frame, seed, headers);

@@ -28,6 +28,7 @@ struct TopicSettings {
   std::uint32_t pool_segments = 4;
   std::uint64_t reserve_bytes = 0;
   TopicOptions options;
+  bool takes_compressed = false;  // batches that are compressed can come
   Binding binding = Binding::Bound;
 };
 
