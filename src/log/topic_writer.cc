@@ -58,6 +58,7 @@ Result<void> TopicWriter::recover() {
   FS_TRY(lock_->lock_exclusive());
   FS_TRY(read_identity());
   FS_TRY(control_, files_.open(control_path(settings_.folder), io::OpenMode::Create));
+  published_ = files_.open_signal(control_path(settings_.folder), kControlChecksumOffset);
   FS_TRY(const std::string control_bytes, files_.read_file(control_path(settings_.folder)));
   std::optional<ControlPage> known = decode_control_page(control_bytes);
   if (known &&
@@ -287,7 +288,9 @@ Result<void> TopicWriter::roll(std::uint64_t frame_bytes) {
 Result<void> TopicWriter::publish() {
   const std::string bytes = encode_control_page(page_);
   const std::string_view parts[] = {bytes};
-  return control_->write_at(0, parts);
+  FS_TRY(control_->write_at(0, parts));
+  published_->notify();
+  return {};
 }
 
 Result<void> TopicWriter::check_reserve() {
