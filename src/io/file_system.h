@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "io/signal.h"
 
 namespace flagstream::io {
 
@@ -70,6 +71,9 @@ class FileSystem {
   // Makes creations, renames, links and removals in the folder survive power loss.
   virtual Result<void> sync_folder(const std::string& path) = 0;
   virtual Result<DiskSpace> disk_space(const std::string& path) = 0;
+  // Of the word at `offset` (a multiple of 4, within the first 4 KiB).  Never fails: for a file
+  // that cannot be mapped it is one that only pauses.
+  virtual std::unique_ptr<Signal> open_signal(const std::string& path, std::uint64_t offset) = 0;
 
   bool exists(const std::string& path);
   Result<std::string> read_file(const std::string& path);

@@ -220,6 +220,22 @@ void MemoryFileSystem::flip_bit(const std::string& path, std::uint64_t bit) {
   flip(names_.at(path)->durable);
 }
 
+std::unique_ptr<Signal> MemoryFileSystem::open_signal(const std::string&, std::uint64_t) {
+  class NothingComes final : public Signal {
+   public:
+    void notify() override {}
+    std::chrono::microseconds wait(std::uint32_t, std::chrono::microseconds at_most) override {
+      return at_most;
+    }
+    void interrupt() override { is_interrupted_ = true; }
+    bool take_interrupt() override { return std::exchange(is_interrupted_, false); }
+
+   private:
+    bool is_interrupted_ = false;
+  };
+  return std::make_unique<NothingComes>();
+}
+
 std::unique_ptr<MemoryFileSystem> MemoryFileSystem::crash(std::mt19937_64& random) const {
   Names names = durable_names_;
   std::map<std::string, bool> is_cut;  // by folder

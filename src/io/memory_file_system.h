@@ -30,6 +30,8 @@ class MemoryFileSystem final : public FileSystem {
   Result<std::vector<std::string>> list(const std::string& folder) override;
   Result<void> sync_folder(const std::string& path) override;
   Result<DiskSpace> disk_space(const std::string&) override;
+  // One thread drives everything: what a wait is for cannot come, and the time is over at once.
+  std::unique_ptr<Signal> open_signal(const std::string&, std::uint64_t) override;
 
   // The disk as it may be found after a power failure now: of what was not synced each sector is
   // there or not, and of the changes of names in each folder a prefix is.  This disk goes on

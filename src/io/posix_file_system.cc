@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "io/file_system.h"
+#include "io/posix_signal.h"
 #include "telemetry/tell.h"
 
 namespace flagstream::io {
@@ -271,6 +272,10 @@ class PosixFileSystem final : public FileSystem {
     if (::statvfs(path.c_str(), &about) != 0) return failed("free space of", path);
     return DiskSpace{.free = static_cast<std::uint64_t>(about.f_bavail) * about.f_frsize,
                      .total = static_cast<std::uint64_t>(about.f_blocks) * about.f_frsize};
+  }
+
+  std::unique_ptr<Signal> open_signal(const std::string& path, std::uint64_t offset) override {
+    return open_posix_signal(path, offset);
   }
 };
 

@@ -1,6 +1,7 @@
 #include "log/local_log.h"
 
 #include <filesystem>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -111,6 +112,34 @@ TEST_F(LocalLogTest, AReaderFollowsWhatIsAppendedLater) {
   EXPECT_EQ(all(*from), Lines{"0:0=a"});
   append(*to, 0, {"b"});
   EXPECT_EQ(all(*from), Lines{"0:1=b"});
+}
+
+TEST_F(LocalLogTest, AnAppendEndsTheWaitOfAReader) {
+  const auto to = appender();
+  const auto from = reader({{0, 0}});
+  std::thread appending([&] { append(*to, 0, {"a"}); });
+  const SystemClock clock;
+  const std::int64_t begin = clock.monotonic();
+  const auto fetched = from->next(1 << 20, std::chrono::seconds(60));
+  appending.join();
+  ASSERT_TRUE(fetched);
+  EXPECT_EQ(fetched->status, Fetched::Status::Frames);
+  EXPECT_LT(clock.monotonic() - begin, 30 * kMicrosPerSecond);
+}
+
+TEST_F(LocalLogTest, WakeEndsTheWaitOfAReaderAtOnceAndOnlyOnce) {
+  const auto to = appender();
+  const auto from = reader({{0, 0}});
+  std::thread waking([&] { from->wake(); });
+  const SystemClock clock;
+  const std::int64_t begin = clock.monotonic();
+  const auto fetched = from->next(1 << 20, std::chrono::seconds(60));
+  waking.join();
+  ASSERT_TRUE(fetched);
+  EXPECT_EQ(fetched->status, Fetched::Status::End);
+  EXPECT_LT(clock.monotonic() - begin, 30 * kMicrosPerSecond);
+  append(*to, 0, {"a"});
+  EXPECT_EQ(all(*from), Lines{"0:0=a"});
 }
 
 TEST_F(LocalLogTest, ARestartContinuesWhereItStoppedAndTheLogIdStays) {

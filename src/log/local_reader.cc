@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/bytes.h"
 #include "log/segment_scan.h"
 #include "log/segment_search.h"
 #include "log/topic_writer.h"
@@ -11,17 +12,26 @@ namespace flagstream::log {
 namespace {
 
 constexpr std::size_t kReadBytes = 1 << 20;
-constexpr auto kPoll = std::chrono::milliseconds(1);
+// A wake-up can be missed: on a file system whose files other machines write.
+constexpr std::chrono::microseconds kLookAgain = std::chrono::milliseconds(100);
 
 std::size_t control_bytes_max(std::size_t partitions) { return kPageBytes + partitions * 64; }
 
+struct PageRead {
+  ControlPage page;
+  std::uint32_t checksum = 0;
+};
+
 // A page that is being rewritten is read again.
-Result<ControlPage> read_page(const io::File& file, std::size_t bytes_max) {
+Result<PageRead> read_page(const io::File& file, std::size_t bytes_max) {
   constexpr int kTries = 100;
   std::string bytes(bytes_max, '\0');
   for (int i = 0; i < kTries; ++i) {
     FS_TRY(const std::size_t got, file.read_at(0, bytes));
-    if (auto page = decode_control_page(std::string_view(bytes).substr(0, got))) return *page;
+    if (auto page = decode_control_page(std::string_view(bytes).substr(0, got))) {
+      return PageRead{.page = *std::move(page),
+                      .checksum = get_u32(bytes.data() + kControlChecksumOffset)};
+    }
     std::this_thread::yield();
   }
   return fail(ErrorKind::NotFound, "the topic has not been opened by its writer yet");
@@ -34,7 +44,8 @@ Result<ControlPage> read_control_page(io::FileSystem& files, const std::string& 
   FS_TRY(const TopicIdentity topic, decode_topic_identity(identity));
   auto file = files.open(control_path(folder), io::OpenMode::Read);
   if (!file) return fail(ErrorKind::NotFound, "the topic is being made");
-  return read_page(**file, control_bytes_max(topic.partitions));
+  FS_TRY(PageRead read, read_page(**file, control_bytes_max(topic.partitions)));
+  return std::move(read.page);
 }
 
 Result<std::unique_ptr<LocalReader>> LocalReader::open(io::FileSystem& files, std::string folder,
@@ -53,11 +64,14 @@ Result<std::unique_ptr<LocalReader>> LocalReader::open(io::FileSystem& files, st
     reader->wanted_[start.partition].next = start.offset;
   }
   FS_TRY(reader->control_, files.open(control_path(reader->folder_), io::OpenMode::Read));
+  reader->changes_ = files.open_signal(control_path(reader->folder_), kControlChecksumOffset);
   return reader;
 }
 
-Result<ControlPage> LocalReader::control() const {
-  return read_page(*control_, control_bytes_max(partitions_));
+Result<ControlPage> LocalReader::control() {
+  FS_TRY(PageRead read, read_page(*control_, control_bytes_max(partitions_)));
+  seen_ = read.checksum;
+  return std::move(read.page);
 }
 
 void LocalReader::skip_to(Partition partition, Offset offset) {
@@ -67,12 +81,13 @@ void LocalReader::skip_to(Partition partition, Offset offset) {
 
 Result<Fetched> LocalReader::next(std::size_t bytes_max, std::chrono::milliseconds deadline) {
   frame_count_ = 0;
-  for (auto waited = std::chrono::milliseconds(0);; waited += kPoll) {
-    if (is_woken_.exchange(false)) return Fetched{};
+  for (std::chrono::microseconds left = deadline;;) {
+    if (changes_->take_interrupt()) return Fetched{};
     FS_TRY(auto fetched, look(std::max(bytes_max, kFrameHeaderBytes)));
     if (fetched) return *fetched;
-    if (waited >= deadline) return Fetched{};
-    std::this_thread::sleep_for(kPoll);
+    if (left.count() <= 0) return Fetched{};
+    left -=
+        std::max(changes_->wait(seen_, std::min(left, kLookAgain)), std::chrono::microseconds(1));
   }
 }
 

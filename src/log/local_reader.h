@@ -1,7 +1,6 @@
 // Reads a topic's files, in any process, up to the durable watermark in its control page.
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -27,7 +26,7 @@ class LocalReader final : public Reader {
 
   Result<Fetched> next(std::size_t bytes_max, std::chrono::milliseconds deadline) override;
   void skip_to(Partition partition, Offset offset) override;
-  void wake() override { is_woken_.store(true); }
+  void wake() override { changes_->interrupt(); }
 
  private:
   struct Wanted {
@@ -44,7 +43,7 @@ class LocalReader final : public Reader {
   LocalReader(io::FileSystem& files, std::string folder, Binding binding)
       : files_(files), folder_(std::move(folder)), binding_(binding) {}
 
-  Result<ControlPage> control() const;
+  Result<ControlPage> control();
   // One look: frames, a report, or nullopt if there is nothing new.
   Result<std::optional<Fetched>> look(std::size_t bytes_max);
   std::optional<Fetched> out_of_range(const ControlPage& page);
@@ -63,6 +62,8 @@ class LocalReader final : public Reader {
   Id128 log_id_;
   std::size_t partitions_ = 0;
   std::unique_ptr<io::File> control_;
+  std::unique_ptr<io::Signal> changes_;  // of `control_`
+  std::uint32_t seen_ = 0;               // checksum of the control page that was read last
   std::map<Partition, Wanted> wanted_;
   std::optional<Place> place_;
   std::string buffer_;
@@ -70,7 +71,6 @@ class LocalReader final : public Reader {
   std::deque<std::string> plain_;   // of the frame of the same place, if it is compressed
   std::size_t plain_total_ = 0;     // bytes of those in use
   std::size_t frame_count_ = 0;
-  std::atomic<bool> is_woken_{false};
 };
 
 }  // namespace flagstream::log

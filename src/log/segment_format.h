@@ -108,6 +108,9 @@ struct ControlPage {
   std::vector<PartitionEnd> partitions;
 };
 
+// Where its checksum stands in the file: the word that is another one after each change.
+inline constexpr std::uint64_t kControlChecksumOffset = 8;
+
 std::string encode_control_page(const ControlPage& page);
 // nullopt: torn, damaged or empty.
 std::optional<ControlPage> decode_control_page(std::string_view bytes);

@@ -62,6 +62,7 @@ Result<void> TopicWriter::recover() {
   FS_TRY(read_identity());
   const std::optional<ControlPage> known = read_known_page();
   FS_TRY(control_, files_.open(control_path(settings_.folder), io::OpenMode::Create));
+  published_ = files_.open_signal(control_path(settings_.folder), kControlChecksumOffset);
 
   page_.partitions.resize(settings_.options.partitions);
   last_data_.resize(settings_.options.partitions);
@@ -337,7 +338,9 @@ Result<void> TopicWriter::roll(std::uint64_t frame_bytes) {
 Result<void> TopicWriter::publish() {
   const std::string bytes = encode_control_page(page_);
   const std::string_view parts[] = {bytes};
-  return control_->write_at(0, parts);
+  FS_TRY(control_->write_at(0, parts));
+  published_->notify();
+  return {};
 }
 
 Result<void> TopicWriter::check_reserve() {

@@ -115,6 +115,7 @@ class TopicWriter {
   const Clock& clock_;
   std::unique_ptr<io::File> lock_;
   std::unique_ptr<io::File> control_;
+  std::unique_ptr<io::Signal> published_;
   std::unique_ptr<io::File> active_;
   std::deque<Segment> segments_;       // the last one is `active_`
   std::optional<SegmentIndex> index_;  // of `active_`; none while that cannot be read
