@@ -236,7 +236,8 @@ const std::vector<Key>& keys() {
        "Everything that is kept: the log, stage state, results, catalog and lake.",
        assign_text<&Config::data_folder>},
       {"telemetry.level", Kind::Text, "info", "debug, info, warn, error",
-       "The least serious telemetry lines that are written to stderr.", assign_level},
+       "The least serious telemetry lines that are written to stderr.", assign_level,
+       Applies::OnHangup},
       {"server.listen", Kind::Address, "127.0.0.1:8080", "address:port; port 0 takes a free one",
        "Where SDKs, people and the REST API connect without TLS; empty is nowhere.",
        assign_address_or_none<&Config::listen>},
@@ -266,9 +267,31 @@ const std::vector<Key>& keys() {
       {"server.connections_max", Kind::Count, "0", "0 to 1000000",
        "Open connections at most; 0 is what the descriptor limit allows.",
        assign_count<&Config::connections_max, 0, 1'000'000>},
+      {"server.connections_per_address", Kind::Count, "0", "0 to 1000000",
+       "Open connections of one client address (IPv6: of its /64) at most, trusted proxies "
+       "excepted; 0 is no bound. Many clients may share an address.",
+       assign_count<&Config::connections_per_address, 0, 1'000'000>},
+      {"server.drain_delay", Kind::Duration, "0s", "0s to 5m",
+       "How long the gateway goes on as before after it was asked to stop, with /readyz at 503, so "
+       "that a load balancer sends its clients elsewhere.",
+       assign_duration<&Config::drain_delay, 0, 300>},
       {"server.status_page", Kind::Switch, "false", "true, false",
        "Whether anybody may read /status: names and client-side ids of all environments.",
        assign_status_page},
+      {"ingest.in_flight_size", Kind::Bytes, "128MiB", "16MiB to 64GiB",
+       "Memory at most of payloads that are received or wait for the log. An environment may hold "
+       "as much of it as is free.",
+       assign_bytes<&Config::in_flight_bytes, 16 * kMiB, 65'536 * kMiB>},
+      {"ingest.environment_bytes_per_second", Kind::Bytes, "0", "0 to 1TiB",
+       "Bytes of event bodies, as received, that each environment may send in a second; more is "
+       "answered 429. 0 is no bound.",
+       assign_bytes<&Config::environment_bytes_per_second, 0, kTiB>, Applies::OnHangup},
+      {"ingest.environment_events_per_second", Kind::Count, "0", "0 to 1000000000",
+       "Events that each environment may send in a second; more is answered 429. 0 is no bound.",
+       assign_count<&Config::environment_events_per_second, 0, 1'000'000'000>, Applies::OnHangup},
+      {"ingest.burst", Kind::Duration, "1s", "1s to 1h",
+       "How much time's worth of these rates an environment may send at once after a pause.",
+       assign_duration<&Config::ingest_burst, 1, 3'600>, Applies::OnHangup},
       {"delivery.heartbeat", Kind::Duration, "30s", "1s to 4m",
        "How long a stream to an SDK is silent before a comment is sent; SDKs reconnect after 5m "
        "of silence, proxies often after 1m.",
@@ -296,10 +319,10 @@ const std::vector<Key>& keys() {
        assign_count<&Config::pool_segments, 0, 64>},
       {"log.retention", Kind::Duration, "7d", "1h to 365d",
        "How long every event stays in the log for replay.",
-       assign_duration<&Config::retention, 3600, 365 * 86'400>},
+       assign_duration<&Config::retention, 3600, 365 * 86'400>, Applies::OnHangup},
       {"log.retention_size", Kind::Bytes, "0", "0 to 1024TiB",
        "Bytes kept at most of each topic of events, whatever their age; 0 is no bound.",
-       assign_bytes<&Config::retention_bytes, 0, 1024 * kTiB>},
+       assign_bytes<&Config::retention_bytes, 0, 1024 * kTiB>, Applies::OnHangup},
       {"log.reserve", Kind::Bytes, "1GiB", "0 to 1TiB",
        "Free disk kept for processing: below it (or 5 % of the disk, if more) new events are "
        "answered 503.",
@@ -375,6 +398,23 @@ Result<Effective> load(const Sources& sources) {
   return out;
 }
 
+Difference adopt(Effective& running, const Effective& wanted) {
+  Difference out;
+  for (const Key& key : keys()) {
+    const std::string name(key.key);
+    auto& held = running.origins.at(name);
+    const auto& now = wanted.origins.at(name);
+    if (held.first == now.first) continue;
+    if (key.applies != Applies::OnHangup || !key.assign(running.config, now.first)) {
+      out.waits_for_start.push_back(name);
+      continue;
+    }
+    held = now;
+    out.adopted.push_back(name);
+  }
+  return out;
+}
+
 std::string show(const Effective& effective) {
   std::string out;
   for (const Key& key : keys()) {
@@ -407,11 +447,14 @@ std::string reference_page() {
       "command line. An unknown key is an error. `flagstream config show` prints what is in force "
       "and where it came\n"
       "from. This page is written by `flagstream config reference`; a test holds the two equal.\n\n"
-      "| key | default | accepted | meaning |\n|---|---|---|---|\n";
+      "SIGHUP makes a server read its settings anew. It takes what is marked *live* at once, and "
+      "names "
+      "in its telemetry what\nelse has changed, which counts at the next start.\n\n"
+      "| key | default | accepted | meaning | |\n|---|---|---|---|---|\n";
   for (const Key& key : keys()) {
-    out += fmt::format("| `{}` | {} | {} | {} |\n", key.key,
+    out += fmt::format("| `{}` | {} | {} | {} | {} |\n", key.key,
                        key.fallback.empty() ? "" : fmt::format("`{}`", key.fallback), key.bounds,
-                       key.meaning);
+                       key.meaning, key.applies == Applies::OnHangup ? "live" : "");
   }
   return out;
 }

@@ -29,6 +29,8 @@ struct Config {
   std::string trusted_proxies;  // as http::TrustedProxies::parse() takes it
   std::uint64_t shards = 0;
   std::uint64_t connections_max = 0;
+  std::uint64_t connections_per_address = 0;
+  std::chrono::microseconds drain_delay{0};
   bool status_page = false;
 
   std::uint64_t partitions = 16;
@@ -38,6 +40,11 @@ struct Config {
   std::uint64_t retention_bytes = 0;
   std::uint64_t reserve_bytes = 1ull << 30;
   log::Compression compression = log::Compression::Lz4;
+
+  std::uint64_t in_flight_bytes = 128ull << 20;
+  std::uint64_t environment_bytes_per_second = 0;
+  std::uint64_t environment_events_per_second = 0;
+  std::chrono::microseconds ingest_burst = std::chrono::seconds(1);
 
   std::chrono::microseconds heartbeat = std::chrono::seconds(30);
   std::chrono::microseconds max_stream_age{0};
@@ -57,6 +64,8 @@ struct Config {
 };
 
 enum class Kind { Text, Address, Count, Bytes, Duration, Switch };
+// When a changed setting counts.
+enum class Applies { AtStart, OnHangup };
 
 // One row of the table.  `key` is `section.name`, as in the file; its environment variable is
 // FLAGSTREAM_ and the key in capitals with '_' for '.'.
@@ -68,6 +77,7 @@ struct Key {
   std::string_view meaning;
   // Stores the text in the config; the error says what is wrong with it.
   Result<void> (*assign)(Config&, std::string_view text);
+  Applies applies = Applies::AtStart;
 };
 
 const std::vector<Key>& keys();
@@ -87,6 +97,14 @@ struct Effective {
 // InvalidArgument with every problem found, one a line, each with what would be right: unknown keys
 // (with the nearest known one), texts that are no value of their kind, values out of bounds.
 Result<Effective> load(const Sources& sources);
+
+// What differs between the settings in force and new ones.
+struct Difference {
+  std::vector<std::string> adopted;          // keys that counted at once
+  std::vector<std::string> waits_for_start;  // keys that will count at the next start
+};
+// Takes into `running` what may change while it runs.
+Difference adopt(Effective& running, const Effective& wanted);
 
 // `config show`: every key, its effective value and where it came from.
 std::string show(const Effective& effective);

@@ -92,7 +92,7 @@ int run_control(const ServeOptions& options) {
                                       .status = [&running] { return running.status(); }});
   if (!status) return report(status.error());
   tell_supervisor_ready(running.announcement());
-  around.signals.wait();
+  around.wait([](const Config&) {});
   running.stop(kPatience);
   (*status)->stop(kPatience);
   return 0;

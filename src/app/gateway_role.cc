@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include "app/log_sizing.h"
 #include "app/roles.h"
 #include "app/supervisor.h"
 #include "app/surroundings.h"
@@ -42,6 +43,12 @@ Result<std::string> gateway_id(io::FileSystem& files, const DataFolder& folder) 
   return id;
 }
 
+ingest::Rates rates(const Config& config) {
+  return {.bytes_per_second = config.environment_bytes_per_second,
+          .events_per_second = config.environment_events_per_second,
+          .burst = config.ingest_burst};
+}
+
 Result<gateway::Settings> gateway_settings(Surroundings& around) {
   const Config& config = around.config;
   gateway::Settings settings;
@@ -51,6 +58,9 @@ Result<gateway::Settings> gateway_settings(Surroundings& around) {
   settings.shards = config.shards != 0 ? static_cast<std::uint32_t>(config.shards)
                                        : std::max(1u, std::thread::hardware_concurrency());
   settings.limits.connections_max = connections_allowed(config.connections_max);
+  settings.limits.connections_per_address_max = config.connections_per_address;
+  settings.events.in_flight_bytes_max = config.in_flight_bytes;
+  settings.events.rates = rates(config);
   settings.state_path = around.folder.state() + "/gateway-config";
   settings.control_socket = around.folder.control_socket();
   settings.delivery = {
@@ -77,6 +87,15 @@ class AdminListener {
     auto admin = std::make_unique<AdminListener>();
     std::vector<http::Route> routes = status_routes("", status, around.registry);
     for (http::Route& route : more) routes.push_back(std::move(route));
+    routes.push_back({.method = "GET",
+                      .pattern = "/settings",
+                      .body_bytes_max = 0,
+                      .handler = [&live = around.live](http::Request&) -> io::Task<http::Response> {
+                        http::Response response;
+                        response.headers.add("Content-Type", "text/plain; charset=utf-8");
+                        response.body = live.show();
+                        co_return response;
+                      }});
     for (const char* role : {"control", "processor", "lake"}) {
       admin->others_.push_back(std::make_unique<http::Forwarder>(
           http::ForwardSettings{.socket_path = around.folder.run() + "/" + role + "-status.sock",
@@ -133,7 +152,25 @@ int run_gateway(const ServeOptions& options) {
   auto socket = around.serve_status("gateway", status, running.operator_routes());
   if (!socket) return report(socket.error());
   tell_supervisor_ready(announcement(running, (*admin)->address()));
-  around.signals.wait([&running] { running.reload_certificate(); });
+  const Config& config = around.config;
+  const auto sizing = size_log(*around.log, around.files, around.folder.log(), config.retention,
+                               config.retention_bytes);
+  if (sizing) {
+    tell_sizing(*sizing, config.retention);
+  } else {
+    telemetry::warn("what the log needs of the disk cannot be told", {{"error", sizing.error()}});
+  }
+  around.wait([&running](const Config& config) {
+    running.set_rates(rates(config));
+    running.set_retention(config.retention, config.retention_bytes);
+    running.reload_certificate();
+  });
+  running.begin_leaving();
+  if (around.config.drain_delay.count() > 0) {
+    telemetry::info("not ready any more; stops after the drain delay",
+                    {{"seconds", static_cast<double>(around.config.drain_delay.count()) / 1e6}});
+    std::this_thread::sleep_for(around.config.drain_delay);
+  }
   running.stop(kPatience);
   (*admin)->stop();
   (*socket)->stop(kPatience);

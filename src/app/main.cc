@@ -91,6 +91,7 @@ void add_serve(CLI::App& root, Common& common, Chosen& chosen) {
       auto effective = common.load();
       if (!effective) return report(effective.error());
       options->effective = *std::move(effective);
+      options->load = [&common] { return common.load(); };
       if (!role->empty()) options->role = *role;
       options->forwarded = common.forwarded();
       return serve(*options);

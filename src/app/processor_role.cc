@@ -94,7 +94,10 @@ int run_until_stopped(Surroundings& around, processor::Processor* processor,
       if (const auto ended = lake->run(stop); !ended) outcome.failed(ended.error());
     });
     tell_supervisor_ready(fmt::format(R"({{"role":"{}"}})", role));
-    around.signals.wait();
+    around.wait([processor](const Config& config) {
+      if (processor != nullptr)
+        processor->set_output_retention(config.retention, config.retention_bytes);
+    });
     if (processor != nullptr) (void)processor->stop();  // its failure is what the watcher reports
   }
   (*status)->stop(kPatience);

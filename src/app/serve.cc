@@ -15,6 +15,7 @@
 
 #include "app/data_folder.h"
 #include "app/exit_status.h"
+#include "app/live_settings.h"
 #include "app/roles.h"
 #include "app/supervisor.h"
 #include "app/tls_settings.h"
@@ -107,7 +108,7 @@ ChildCommand role_command(const ServeOptions& options, std::string name, const s
                       .program = {},
                       .environment = {},
                       .is_essential = role == "gateway",
-                      .takes_hangup = !options.effective.config.tls_listen.empty()};
+                      .takes_hangup = true};
 }
 
 // Collects what the roles say when they serve, prints it once for people and keeps
@@ -248,7 +249,12 @@ int serve(const ServeOptions& options) {
                           announcer.role_ready(*running, name, line);
                         });
   running = &supervisor;
-  const auto status = supervisor.run();
+  telemetry::configure(telemetry::Level::Info, "");
+  apply_telemetry_level(config);
+  telemetry::Registry registry;  // nobody scrapes the supervisor
+  LiveSettings live(options.effective, options.load, Tells::Everything, registry);
+  const auto status =
+      supervisor.run([&] { return live.reload([](const Config&) {}); }, config.drain_delay);
   if (!status) return report(status.error());
   return *status;
 }

@@ -1,6 +1,7 @@
 // `flagstream serve`: the supervisor of all roles, or one role alone.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,7 +12,8 @@ namespace flagstream::app {
 
 struct ServeOptions {
   Effective effective;
-  bool demo = false;  // seed a demo project
+  std::function<Result<Effective>()> load;  // the settings anew, from where these came from
+  bool demo = false;                        // seed a demo project
   std::string
       example;  // command started beside the demo, with FLAGSTREAM_SDK_KEY and FLAGSTREAM_URL
   std::optional<std::string> role;  // gateway, control, processor: run that role in this process

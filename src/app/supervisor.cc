@@ -50,6 +50,8 @@ constexpr std::int64_t kStopPatience = 10 * kMicrosPerSecond;
 
 }  // namespace
 
+bool has_supervisor() { return std::getenv(kReadyVariable) != nullptr; }
+
 void tell_supervisor_ready(const std::string& line) {
   const char* text = std::getenv(kReadyVariable);
   if (text == nullptr) return;
@@ -174,12 +176,11 @@ bool Supervisor::any_alive() const {
   return std::ranges::any_of(children_, [](const Child& child) { return child.pid != 0; });
 }
 
-Result<int> Supervisor::run() {
+Result<int> Supervisor::run(const std::function<bool()>& on_hangup,
+                            std::chrono::microseconds more_patience) {
   sigset_t wanted;
   sigemptyset(&wanted);
-  for (const int signal : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&wanted, signal);
-  if (std::ranges::any_of(children_, [](const Child& c) { return c.command.takes_hangup; }))
-    sigaddset(&wanted, SIGHUP);
+  for (const int signal : {SIGINT, SIGTERM, SIGCHLD, SIGHUP}) sigaddset(&wanted, signal);
   ::sigprocmask(SIG_BLOCK, &wanted, nullptr);
   const int signals = ::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) return fail(error_from_errno(errno, "signalfd"));
@@ -195,10 +196,11 @@ Result<int> Supervisor::run() {
     signalfd_siginfo info;
     bool asked_to_stop = fatal_status_ != 0;
     while (::read(signals, &info, sizeof info) == sizeof info) {
-      if (info.ssi_signo == SIGHUP)
-        hand_on_hangup();
-      else if (info.ssi_signo != SIGCHLD)
+      if (info.ssi_signo == SIGHUP) {
+        if (on_hangup()) hand_on_hangup();
+      } else if (info.ssi_signo != SIGCHLD) {
         asked_to_stop = true;
+      }
     }
     read_ready_lines();
     reap();
@@ -209,7 +211,7 @@ Result<int> Supervisor::run() {
       } else {
         restart_due();
       }
-    } else if (clock_.monotonic() - stop_began > kStopPatience) {
+    } else if (clock_.monotonic() - stop_began > kStopPatience + more_patience.count()) {
       telemetry::error("roles do not stop and are killed");
       signal_all(SIGKILL);
     }

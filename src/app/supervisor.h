@@ -11,6 +11,7 @@
 // 100 ms again once it has lived ten times its last delay.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <utility>
@@ -40,11 +41,12 @@ class Supervisor {
   Supervisor(std::vector<ChildCommand> commands, const Clock& clock, Ready ready);
 
   // Starts all children and supervises until SIGINT or SIGTERM, then stops them: SIGTERM, and
-  // SIGKILL to what still lives after 10 s.  An essential child that exits with 78 (EX_CONFIG)
-  // before it ever served ends everything: starting it again would not help.  Whatever another
-  // child cannot use is no reason to take the essential one down.  SIGHUP is handed on to the
-  // children that take it; if none does, it ends this process.  Returns the exit status: 0, or 78.
-  Result<int> run();
+  // SIGKILL to what still lives after 10 s and `more_patience`.  An essential child that exits with
+  // 78 (EX_CONFIG) before it ever served ends everything: starting it again would not help.
+  // Whatever another child cannot use is no reason to take the essential one down.  SIGHUP calls
+  // `on_hangup`, and is handed on to the children that take it if that says so.  Returns the exit
+  // status: 0, or 78.
+  Result<int> run(const std::function<bool()>& on_hangup, std::chrono::microseconds more_patience);
   // Adds a child; callable from `ready`.  It is started within 50 ms.
   void add(ChildCommand command);
   // Names and process ids of the children that run.
@@ -76,6 +78,8 @@ class Supervisor {
   int fatal_status_ = 0;
 };
 
+// Whether this process has one that waits for it to be ready.
+bool has_supervisor();
 // Writes the line to the supervisor's pipe, if this process has one.
 void tell_supervisor_ready(const std::string& line);
 

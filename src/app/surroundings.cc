@@ -1,20 +1,16 @@
 #include "app/surroundings.h"
 
+#include <algorithm>
+
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/supervisor.h"
 #include "log/local_log.h"
 #include "telemetry/tell.h"
 
 namespace flagstream::app {
 namespace {
-
-telemetry::Level level_of(std::string_view text) {
-  if (text == "debug") return telemetry::Level::Debug;
-  if (text == "warn") return telemetry::Level::Warn;
-  if (text == "error") return telemetry::Level::Error;
-  return telemetry::Level::Info;
-}
 
 // The soft limit of descriptors is for programs that use select(): a stage's stores alone may hold
 // more files open.
@@ -27,11 +23,11 @@ void raise_descriptor_limit() {
 
 }  // namespace
 
-StopSignals::StopSignals(bool takes_hangup) {
+StopSignals::StopSignals() {
   sigemptyset(&wanted_);
   sigaddset(&wanted_, SIGINT);
   sigaddset(&wanted_, SIGTERM);
-  if (takes_hangup) sigaddset(&wanted_, SIGHUP);
+  sigaddset(&wanted_, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &wanted_, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
 }
@@ -39,7 +35,7 @@ StopSignals::StopSignals(bool takes_hangup) {
 void StopSignals::wait(const std::function<void()>& on_hangup) const {
   for (int signal = SIGHUP; signal == SIGHUP;) {
     ::sigwait(&wanted_, &signal);
-    if (signal == SIGHUP && on_hangup) on_hangup();
+    if (signal == SIGHUP) on_hangup();
   }
 }
 
@@ -48,15 +44,23 @@ void StopSignals::raise() { ::kill(::getpid(), SIGTERM); }
 Surroundings::Surroundings(const ServeOptions& options, std::string_view role)
     : config(options.effective.config),
       folder(data_folder_at(config.data_folder)),
-      signals(!config.tls_listen.empty()) {
-  telemetry::configure(level_of(config.telemetry_level), role);
+      live(options.effective, options.load,
+           has_supervisor() ? Tells::WhatItAdopts : Tells::Everything, registry) {
+  telemetry::configure(telemetry::Level::Info, role);
+  apply_telemetry_level(config);
   raise_descriptor_limit();
-  log = log::open_local_log({.folder = folder.log(),
-                             .segment_bytes = config.segment_bytes,
-                             .pool_segments = static_cast<std::uint32_t>(config.pool_segments),
-                             .reserve_bytes = config.reserve_bytes,
-                             .compression = config.compression},
-                            files, clock, registry);
+  log = log::open_local_log(
+      {.folder = folder.log(),
+       .segment_bytes = config.segment_bytes,
+       .pool_segments = static_cast<std::uint32_t>(config.pool_segments),
+       .reserve_bytes = config.reserve_bytes,
+       // Not the bound of the front door, which shares it out fairly.
+       .queue_bytes_max = std::max<std::size_t>(64u << 20, 2 * config.in_flight_bytes)},
+      files, clock, registry);
+}
+
+void Surroundings::wait(const LiveSettings::Apply& apply) {
+  signals.wait([&] { live.reload(apply); });
 }
 
 log::TopicOptions Surroundings::event_topics() const {

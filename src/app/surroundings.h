@@ -10,6 +10,7 @@
 
 #include "app/data_folder.h"
 #include "app/exit_status.h"
+#include "app/live_settings.h"
 #include "app/role_status.h"
 #include "app/serve.h"
 #include "base/clock.h"
@@ -26,9 +27,9 @@ inline constexpr std::chrono::milliseconds kPatience{5'000};
 // Blocks the signals that end a role, so that every thread started later leaves them to wait().
 class StopSignals {
  public:
-  // takes_hangup: SIGHUP does not end the role but is handed on by wait().
-  explicit StopSignals(bool takes_hangup);
-  void wait(const std::function<void()>& on_hangup = {}) const;
+  StopSignals();
+  // Until one of them comes.  SIGHUP ends nothing: it calls `on_hangup`.
+  void wait(const std::function<void()>& on_hangup) const;
   // Makes wait() return, from any thread: a role that cannot go on ends as if it had been asked to.
   static void raise();
 
@@ -41,17 +42,20 @@ struct Surroundings {
   Surroundings(const ServeOptions& options, std::string_view role);
 
   log::TopicOptions event_topics() const;
+  // Until the role is asked to stop.  On SIGHUP the settings are read anew and handed to `apply`.
+  void wait(const LiveSettings::Apply& apply);
   // The role's own status, and `more`, on data/run/NAME-status.sock.
   Result<std::unique_ptr<http::Server>> serve_status(const std::string& name,
                                                      const RoleStatus& status,
                                                      std::vector<http::Route> more = {});
 
-  const Config& config;
+  const Config& config;  // at the start
   DataFolder folder;
   const StopSignals signals;
   SystemClock clock;
   telemetry::Registry registry;
   io::FileSystem& files = io::posix_file_system();
+  LiveSettings live;
   std::unique_ptr<log::Log> log;
 };
 

@@ -310,7 +310,7 @@ TEST_F(HubTest, OnlyASilentStreamIsToldNothing) {
 
 TEST_F(ServerSideTest, AStreamThatCannotKeepUpIsCutAndTheOthersGoOn) {
   server_settings_.shards = 1;
-  server_settings_.limits.write_timeout = std::chrono::milliseconds(200);
+  server_settings_.limits.stream_write_timeout = std::chrono::milliseconds(200);
   server_settings_.limits.stream_send_buffer_bytes = 4'096;
   append({change(environment_item(1)), change(flag(2, "a", 1))});
   start();

@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <iterator>
 #include <thread>
@@ -87,7 +88,7 @@ class Gateway::Parts {
         access_(*environments_, registry),
         events_api_({.partitions = settings.payloads.partitions,
                      .gateway_id = settings.gateway_id,
-                     .limits = {}},
+                     .limits = settings.events},
                     collaborators(*payloads_, access_, clock, registry)),
         members_(*memberships_),
         evaluators_(&members_),
@@ -124,7 +125,12 @@ class Gateway::Parts {
   const std::string& address() const { return server_->address(); }
   const std::string& tls_address() const { return server_->tls_address(); }
   void reload_certificate() { server_->reload_certificate(); }
-  bool is_ready() const { return environments_->has_configuration(); }
+  void begin_leaving() { is_leaving_ = true; }
+  void set_rates(const ingest::Rates& rates) { events_api_.set_rates(rates); }
+  void set_retention(std::chrono::microseconds retention, std::uint64_t bytes) {
+    payloads_->set_retention(retention, bytes);
+  }
+  bool is_ready() const { return environments_->has_configuration() && !is_leaving_; }
 
   std::string status() const {
     return fmt::format(R"({{"role":"gateway","ready":{},"configAgeSeconds":{:.3f}}})", is_ready(),
@@ -147,7 +153,10 @@ class Gateway::Parts {
   }
 
   // Requests end before what they use does.
-  void stop(std::chrono::milliseconds patience) { server_->stop(patience); }
+  void stop(std::chrono::milliseconds patience) {
+    begin_leaving();
+    server_->stop(patience);
+  }
 
  private:
   http::Route status_route(std::string pattern) {
@@ -166,7 +175,8 @@ class Gateway::Parts {
       http::Route route{.method = std::move(endpoint.method),
                         .pattern = std::move(endpoint.path),
                         .body_bytes_max = endpoint.body_bytes_max,
-                        .handler = std::move(endpoint.handler)};
+                        .handler = std::move(endpoint.handler),
+                        .admit = std::move(endpoint.admit)};
       if (endpoint.cross_origin) route.complete_error = http::allow_cross_origin;
       all.push_back(std::move(route));
     }
@@ -206,6 +216,7 @@ class Gateway::Parts {
   delivery::Ofrep ofrep_;
   http::Forwarder to_control_;
   Settings settings_;
+  std::atomic<bool> is_leaving_{false};
   std::unique_ptr<http::Server> server_;
 };
 
@@ -233,6 +244,11 @@ Result<std::unique_ptr<Gateway>> Gateway::start(Settings settings, log::Log& log
 const std::string& Gateway::address() const { return parts_->address(); }
 const std::string& Gateway::tls_address() const { return parts_->tls_address(); }
 void Gateway::reload_certificate() { parts_->reload_certificate(); }
+void Gateway::begin_leaving() { parts_->begin_leaving(); }
+void Gateway::set_rates(const ingest::Rates& rates) { parts_->set_rates(rates); }
+void Gateway::set_retention(std::chrono::microseconds retention, std::uint64_t retention_bytes) {
+  parts_->set_retention(retention, retention_bytes);
+}
 bool Gateway::is_ready() const { return parts_->is_ready(); }
 std::string Gateway::status() const { return parts_->status(); }
 std::vector<http::Route> Gateway::operator_routes() { return parts_->operator_routes(); }

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "delivery/server_side.h"
 #include "http/server.h"
+#include "ingest/events_api.h"
 #include "io/file_system.h"
 #include "log/log.h"
 #include "telemetry/metrics.h"
@@ -30,6 +31,7 @@ struct Settings {
   std::string gateway_id;
   delivery::Settings delivery;
   log::TopicOptions payloads;
+  ingest::Limits events;
   bool status_page = false;  // whether strangers may see /status
   std::string version;       // of the program
 };
@@ -48,6 +50,11 @@ class Gateway {
   const std::string& tls_address() const;
   // See http::Server.
   void reload_certificate();
+  // Is not ready from now on, and serves as before: whoever asks /readyz sends no new work.
+  void begin_leaving();
+  // What may change while it runs.  Any thread.
+  void set_rates(const ingest::Rates& rates);
+  void set_retention(std::chrono::microseconds retention, std::uint64_t retention_bytes);
   // Serves with a configuration; how old that may be is in `config_age_seconds` of status().
   bool is_ready() const;
   // One JSON object.

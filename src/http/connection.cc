@@ -17,6 +17,7 @@ namespace flagstream::http {
 namespace {
 
 namespace net = io::net;
+using std::chrono::milliseconds;
 
 constexpr std::size_t kBufferBytes = 4 << 10;  // of an idle connection
 constexpr std::size_t kBodyFirstBytes = 64 << 10;
@@ -24,6 +25,9 @@ constexpr std::size_t kLingerBytesMax = 64 << 20;
 constexpr std::chrono::milliseconds kLingerTime{5'000};
 constexpr std::size_t kStreamBytesInMax = 64 << 10;
 constexpr std::size_t kCountedAnswerBytes = 16 << 10;  // less fits into the send buffer
+constexpr std::uint64_t kBodyBytesWithoutRate = 64 << 10;
+constexpr std::uint64_t kDroppedBodyBytes = 256 << 10;  // of a refused request; else it is closed
+constexpr Refusal kStopping{503, "the server is stopping"};
 constexpr unsigned kBurstMax = 32;  // requests of one connection before others get their turn
 
 std::string_view reason_of(int status) {
@@ -157,6 +161,8 @@ ServerProbe::ServerProbe(telemetry::Registry& r, const std::string& s)
       requests_5xx(r, named(s, "requests_total", "Requests answered.", ",status=\"5xx\"")),
       connections_refused(r, named(s, "connections_refused_total",
                                    "Connections refused because there were too many.")),
+      address_refused(r, named(s, "address_refused_total",
+                               "Connections refused because their address had too many.")),
       parse_errors(r, named(s, "parse_errors_total", "Requests that were not HTTP.")),
       timeouts(r, named(s, "timeouts_total", "Connections closed because a deadline passed.")),
       handler_failures(r, named(s, "handler_failures_total", "Handlers that threw.")),
@@ -175,13 +181,15 @@ bool ByteBudget::grow_to(std::size_t bytes) {
 }
 
 Connection::Connection(ServerShared& shared, Socket socket, std::string client_address,
-                       std::size_t* handshakes)
+                       AddressCounts::Place place, std::size_t* handshakes)
     : shared_(shared),
       socket_(std::move(socket)),
       handshakes_(handshakes),
       client_address_(std::move(client_address)),
+      place_(std::move(place)),
       is_from_trusted_proxy_(shared.settings.trusted_proxies.contains(client_address_)),
-      buffer_budget_(shared.body_bytes_in_flight, shared.settings.limits.body_bytes_in_flight_max) {
+      buffer_budget_(shared.body_bytes_in_flight, shared.settings.limits.body_bytes_in_flight_max),
+      phase_since_(shared.clock.monotonic()) {
   if (handshakes_ != nullptr) {
     ++*handshakes_;
     enter(Phase::Handshake, shared_.settings.limits.handshake_deadline);
@@ -206,6 +214,29 @@ void Connection::enter(Phase phase, std::chrono::milliseconds deadline) {
   read_deadline_ = phase_since_ + deadline.count() * kMicrosPerMilli;
 }
 
+void Connection::enter_body(std::optional<std::uint64_t> bytes) {
+  const Limits& limits = shared_.settings.limits;
+  enter(Phase::Body, limits.body_deadline);
+  body_deadline_ = read_deadline_;
+  body_bytes_in_ = 0;
+  has_body_rate_ = bytes > kBodyBytesWithoutRate;
+  if (has_body_rate_) read_deadline_ = std::min(body_deadline_, after(limits.body_rate_window));
+}
+
+void Connection::count_body(std::size_t bytes) {
+  const Limits& limits = shared_.settings.limits;
+  body_bytes_in_ += bytes;
+  const auto window_seconds = std::chrono::duration<double>(limits.body_rate_window).count();
+  const auto enough =
+      has_body_rate_ ? static_cast<std::uint64_t>(
+                           static_cast<double>(limits.body_bytes_per_second_min) * window_seconds)
+                     : kBodyBytesWithoutRate;
+  if (body_bytes_in_ < enough) return;
+  body_bytes_in_ = 0;
+  has_body_rate_ = true;
+  read_deadline_ = std::min(body_deadline_, after(limits.body_rate_window));
+}
+
 void Connection::check_deadlines(std::int64_t now) {
   if (is_over() || (now < read_deadline_ && now < write_deadline_)) return;
   is_expired_ = true;
@@ -219,6 +250,20 @@ void Connection::end() {
   boost::system::error_code ignored;
   socket_.cancel(ignored);
   if (on_closed_) on_closed_();
+}
+
+void Connection::end_if_idle(std::int64_t since) {
+  if (!is_idle() || is_ended_ || phase_since_ > since) return;
+  char first = 0;
+  const bool has_come = ::recv(socket_.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+  if (!has_come) end();
+}
+
+void Connection::refuse_unfinished() {
+  if (phase_ != Phase::Head && phase_ != Phase::Body) return;
+  is_expired_ = true;
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);
 }
 
 void Connection::abort() {
@@ -330,9 +375,11 @@ io::Task<bool> Connection::write_all(std::span<iovec> parts) {
   const Limits& limits = shared_.settings.limits;
   std::size_t bytes = 0;
   for (const iovec& part : parts) bytes += part.iov_len;
+  const milliseconds timeout =
+      phase_ == Phase::Stream ? limits.stream_write_timeout : limits.write_timeout;
   // A client that reads a little now and then would otherwise keep these bytes for ever.
   const std::int64_t slowest =
-      after(limits.write_timeout) +
+      after(timeout) +
       static_cast<std::int64_t>(static_cast<double>(bytes) * kMicrosPerSecond /
                                 static_cast<double>(limits.write_bytes_per_second_min));
   while (!parts.empty()) {
@@ -341,7 +388,7 @@ io::Task<bool> Connection::write_all(std::span<iovec> parts) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN && errno != EWOULDBLOCK) co_return false;
       if (is_over()) co_return false;
-      write_deadline_ = std::min(after(limits.write_timeout), slowest);
+      write_deadline_ = std::min(after(timeout), slowest);
       const auto [failed] = co_await socket_.async_wait(awaited(Socket::wait_write), io::as_value);
       write_deadline_ = kNever;
       if (failed || is_over()) co_return false;
@@ -405,6 +452,11 @@ io::Task<bool> Connection::serve_one() {
     co_return goes_on;
   }
   head.request.captures = std::move(match.captures);
+  bool goes_on = false;
+  if (match.route->admit && head.content_length <= match.route->body_bytes_max &&
+      !co_await admit(head, *match.route, goes_on)) {
+    co_return goes_on;
+  }
   const Limits& limits = shared_.settings.limits;
   ByteBudget budget(shared_.body_bytes_in_flight, limits.body_bytes_in_flight_max);
   if (has_body && !co_await read_body(head, *match.route, budget)) co_return false;
@@ -451,7 +503,6 @@ io::Task<bool> Connection::read_head(RequestHead& head) {
   request_start_ = phase_since_;
   Progress progress = filled_ == 0 ? Progress::NeedMore : parser.parse({buffer_.data(), filled_});
   while (progress == Progress::NeedMore) {
-    if (filled_ == 0 && shared_.is_draining) co_return false;
     if (filled_ == buffer_.size() && !grow_buffer(buffer_.size() * 2)) {
       co_await refuse({503, "too many requests are being received"});
       co_return false;
@@ -459,7 +510,8 @@ io::Task<bool> Connection::read_head(RequestHead& head) {
     const std::size_t got = co_await read_some(buffer_.data() + filled_, buffer_.size() - filled_);
     if (got == 0) {
       if (is_expired_ && filled_ > 0) {
-        co_await refuse({408, "the header fields took too long"});
+        co_await refuse(shared_.is_draining ? kStopping
+                                            : Refusal{408, "the header fields took too long"});
       }
       co_return false;
     }
@@ -488,7 +540,7 @@ io::Task<bool> Connection::read_head(RequestHead& head) {
 io::Task<bool> Connection::read_body(RequestHead& head, const Route& route, ByteBudget& budget) {
   std::optional<Refusal> refusal;
   if (head.content_length > route.body_bytes_max) refusal = Refusal{413, "the body is too large"};
-  enter(Phase::Body, shared_.settings.limits.body_deadline);
+  enter_body(head.is_chunked ? std::nullopt : std::optional(head.content_length));
   if (!refusal && head.expects_continue && filled_ == 0 &&
       !co_await write_text("HTTP/1.1 100 Continue\r\n\r\n")) {
     co_return false;
@@ -500,9 +552,18 @@ io::Task<bool> Connection::read_body(RequestHead& head, const Route& route, Byte
       refusal = co_await read_sized(head, budget);
   }
   if (!refusal) co_return true;
-  if (is_expired_) refusal = Refusal{408, "the body took too long"};
+  if (is_expired_) {
+    refusal = shared_.is_draining ? kStopping : Refusal{408, "the body took too long"};
+  }
   std::string().swap(head.request.body);
   budget.give_back();
+  head.request.ticket.reset();
+  if (ticket_says_ != nullptr) {
+    Response response = std::move(*ticket_says_);
+    ticket_says_.reset();
+    co_await refuse_with(std::move(response), head.request.method);
+    co_return false;
+  }
   if (refusal->status != 0) co_await refuse(*refusal, &route, &head.request);
   co_return false;
 }
@@ -513,20 +574,21 @@ io::Task<std::optional<Refusal>> Connection::read_sized(RequestHead& head, ByteB
   const std::size_t total = head.content_length;
   const std::size_t at_hand = std::min(filled_, total);
   std::size_t room = std::min(total, std::max(at_hand, kBodyFirstBytes));
-  if (!budget.grow_to(room)) co_return Refusal{503, "too many bodies are being received"};
+  if (const auto refusal = take_room(head, budget, room)) co_return *refusal;
   body.reserve(room);
   body.assign(buffer_.data(), at_hand);
   drop_front(at_hand);
   while (body.size() < total) {
     if (body.size() == room) {
       room = std::min(total, room * 2);
-      if (!budget.grow_to(room)) co_return Refusal{503, "too many bodies are being received"};
+      if (const auto refusal = take_room(head, budget, room)) co_return *refusal;
     }
     const std::size_t before = body.size();
     body.resize_and_overwrite(room, [](char*, std::size_t n) { return n; });
     const std::size_t got = co_await read_some(body.data() + before, room - before);
     body.resize(before + got);
     if (got == 0) co_return Refusal{0, ""};
+    count_body(got);
   }
   co_return std::nullopt;
 }
@@ -544,30 +606,87 @@ io::Task<std::optional<Refusal>> Connection::read_chunked(RequestHead& head, std
       co_return decoder.refusal();
     }
     if (progress == Progress::Done) co_return std::nullopt;
-    if (!budget.grow_to(head.request.body.size())) {
-      co_return Refusal{503, "too many bodies are being received"};
-    }
+    if (const auto refusal = take_room(head, budget, head.request.body.size())) co_return *refusal;
     if (buffer_.size() < kBodyFirstBytes && !grow_buffer(kBodyFirstBytes)) {
       co_return Refusal{503, "too many bodies are being received"};
     }
     const std::size_t got = co_await read_some(buffer_.data(), buffer_.size());
     if (got == 0) co_return Refusal{0, ""};
+    count_body(got);
     filled_ = got;
   }
+}
+
+std::optional<Refusal> Connection::take_room(RequestHead& head, ByteBudget& budget,
+                                             std::size_t bytes) {
+  if (!budget.grow_to(bytes)) return Refusal{503, "too many bodies are being received"};
+  if (head.request.ticket == nullptr) return std::nullopt;
+  auto refused = head.request.ticket->grow_to(bytes);
+  if (!refused) return std::nullopt;
+  ticket_says_ = std::make_unique<Response>(std::move(*refused));
+  return Refusal{ticket_says_->status, ""};
+}
+
+io::Task<bool> Connection::admit(RequestHead& head, const Route& route, bool& goes_on) {
+  const std::optional<std::uint64_t> bytes =
+      head.is_chunked ? std::nullopt : std::optional(head.content_length);
+  enter(Phase::Handler, {});
+  read_deadline_ = kNever;
+  std::optional<Response> refused;
+  try {
+    refused = co_await route.admit(head.request, bytes);
+  } catch (const std::exception& failure) {
+    refused = failed(route, failure);
+  }
+  if (!refused) co_return true;
+  if (is_failing_ && route.complete_error) route.complete_error(head.request, *refused);
+  // A small body is dropped, so that the client keeps its connection.  One that waits to be told to
+  // go on may be sent or not.
+  const bool is_dropped =
+      bytes <= kDroppedBodyBytes && bytes.has_value() && !head.expects_continue && !is_failing_;
+  if (bytes != 0 && !is_dropped) head.keeps_alive = false;
+  goes_on = co_await answer(head, *refused);
+  if (bytes == 0) co_return false;
+  if (is_dropped && goes_on) {
+    goes_on = co_await drop_body(*bytes);
+  } else {
+    goes_on = false;
+    co_await linger();
+  }
+  co_return false;
+}
+
+io::Task<bool> Connection::drop_body(std::uint64_t bytes) {
+  thread_local std::array<char, kBodyFirstBytes> ignored;
+  enter_body(bytes);
+  const std::size_t at_hand = std::min<std::uint64_t>(filled_, bytes);
+  drop_front(at_hand);
+  for (std::uint64_t left = bytes - at_hand; left > 0;) {
+    const std::size_t got =
+        co_await read_some(ignored.data(), std::min<std::uint64_t>(left, ignored.size()));
+    if (got == 0) co_return false;
+    count_body(got);
+    left -= got;
+  }
+  co_return true;
+}
+
+Response Connection::failed(const Route& route, const std::exception& failure) {
+  is_failing_ = true;
+  if (!is_ended_) {
+    shared_.probe.handler_failures.add();
+    telemetry::error("a request handler failed",
+                     {{"route", route.pattern}, {"what", failure.what()}});
+  }
+  return refusal_response({500, "the server failed"});
 }
 
 io::Task<Response> Connection::call(const Route& route, Request& request) {
   try {
     co_return co_await route.handler(request);
   } catch (const std::exception& failure) {
-    is_failing_ = true;
-    if (!is_ended_) {
-      shared_.probe.handler_failures.add();
-      telemetry::error("a request handler failed",
-                       {{"route", route.pattern}, {"what", failure.what()}});
-    }
+    co_return failed(route, failure);
   }
-  co_return refusal_response({500, "the server failed"});
 }
 
 void Connection::count(int status) {
@@ -746,15 +865,19 @@ void Connection::watch_client() {
 }
 
 io::Task<> Connection::refuse(Refusal refusal, const Route* route, const Request* request) {
+  Response response = refusal_response(refusal);
+  if (route != nullptr && route->complete_error) route->complete_error(*request, response);
+  co_await refuse_with(std::move(response), request != nullptr ? request->method : std::string());
+}
+
+io::Task<> Connection::refuse_with(Response response, const std::string& method) {
   is_expired_ = false;  // the answer has its own deadline
   // Nothing of the request is kept while a client is waited for that may take its time.
   release_buffer(kBufferBytes);
   filled_ = 0;
   RequestHead head;
   head.keeps_alive = false;
-  if (request != nullptr) head.request.method = request->method;
-  Response response = refusal_response(refusal);
-  if (route != nullptr && route->complete_error) route->complete_error(*request, response);
+  head.request.method = method;
   read_deadline_ = kNever;
   co_await answer(head, response);
   co_await linger();

@@ -15,6 +15,7 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <sys/uio.h>
 
+#include "http/address_counts.h"
 #include "http/request_parser.h"
 #include "http/router.h"
 #include "http/server.h"
@@ -30,7 +31,8 @@ struct ServerProbe {
   ServerProbe(telemetry::Registry& registry, const std::string& server);
 
   telemetry::Counter requests_2xx, requests_3xx, requests_4xx, requests_5xx;
-  telemetry::Counter connections_refused, parse_errors, timeouts, handler_failures;
+  telemetry::Counter connections_refused, address_refused;
+  telemetry::Counter parse_errors, timeouts, handler_failures;
   telemetry::Counter bytes_in, bytes_out;
   telemetry::Gauge connections, streams;
   telemetry::Histogram request_seconds;
@@ -53,6 +55,7 @@ struct ServerShared {
   ServerProbe probe;
   std::optional<TlsProbe> tls_probe;
   std::unique_ptr<TlsIdentity> tls;  // set before the shards run if there is a TLS listener
+  AddressCounts addresses;
   std::atomic<std::size_t> connections{0};
   std::atomic<std::size_t> body_bytes_in_flight{0};
   std::atomic<std::size_t> answer_bytes_in_flight{0};
@@ -82,7 +85,7 @@ class Connection final : public StreamWriter {
  public:
   // `handshakes`: not null if the client is to speak TLS; counts it until that is agreed on.
   Connection(ServerShared& shared, Socket socket, std::string client_address,
-             std::size_t* handshakes);
+             AddressCounts::Place place, std::size_t* handshakes);
   ~Connection() override;
 
   io::Task<> run();
@@ -100,6 +103,10 @@ class Connection final : public StreamWriter {
   void check_deadlines(std::int64_t now);
   // Ends a connection that waits for a request or its head, or a stream.
   void end();
+  // Ends it if it has waited for a request since before `since`, and none has arrived.
+  void end_if_idle(std::int64_t since);
+  // Refuses the request that it still receives, if any.
+  void refuse_unfinished();
   // Ends whatever it does, a handler too, at its next suspension.
   void abort();
   io::net::cancellation_slot cancellation_slot() { return cancellation_.slot(); }
@@ -116,6 +123,10 @@ class Connection final : public StreamWriter {
 
   bool is_over() const { return is_expired_ || is_ended_; }
   void enter(Phase phase, std::chrono::milliseconds deadline);
+  // Begins a body of so many bytes; nullopt: chunked.
+  void enter_body(std::optional<std::uint64_t> bytes);
+  // Part of the body has arrived: moves the deadline of the next if there was enough of it.
+  void count_body(std::size_t bytes);
   std::int64_t after(std::chrono::milliseconds duration) const;
   // Makes the buffer `bytes` large; false if the server's budget has no room.
   bool grow_buffer(std::size_t bytes);
@@ -145,13 +156,21 @@ class Connection final : public StreamWriter {
   io::Task<std::optional<Refusal>> read_sized(RequestHead& head, ByteBudget& budget);
   io::Task<std::optional<Refusal>> read_chunked(RequestHead& head, std::size_t bytes_max,
                                                 ByteBudget& budget);
+  // Room for so much of the body: the server's, and the route's.
+  std::optional<Refusal> take_room(RequestHead& head, ByteBudget& budget, std::size_t bytes);
+  // False: the route has refused the request; `goes_on` says whether the next one may follow.
+  io::Task<bool> admit(RequestHead& head, const Route& route, bool& goes_on);
+  io::Task<bool> drop_body(std::uint64_t bytes);
   io::Task<Response> call(const Route& route, Request& request);
+  // Counts and tells it; what the client is answered.
+  Response failed(const Route& route, const std::exception& failure);
   io::Task<bool> answer(const RequestHead& head, Response& response);
   // Writes `streamed_`.
   io::Task<> answer_stream();
   // Answers with an error and closes so that a client that still sends can read it.
   io::Task<> refuse(Refusal refusal, const Route* route = nullptr,
                     const Request* request = nullptr);
+  io::Task<> refuse_with(Response response, const std::string& method);
   io::Task<> linger();
   void begin_answer(std::string& out, const Response& response);
   void count(int status);
@@ -164,6 +183,7 @@ class Connection final : public StreamWriter {
   std::unique_ptr<TlsSession> tls_;  // null: plain
   std::size_t* handshakes_;          // null: no TLS, or agreed on
   std::string client_address_;
+  AddressCounts::Place place_;
   bool is_from_trusted_proxy_;
   io::net::cancellation_signal cancellation_;
   std::string buffer_;
@@ -173,6 +193,10 @@ class Connection final : public StreamWriter {
   std::int64_t phase_since_ = 0;
   std::int64_t read_deadline_ = kNever;
   std::int64_t write_deadline_ = kNever;
+  std::int64_t body_deadline_ = kNever;    // of the whole body
+  bool has_body_rate_ = false;             // it is large enough
+  std::uint64_t body_bytes_in_ = 0;        // of a chunked body that is not; else of the window
+  std::unique_ptr<Response> ticket_says_;  // the answer that refuses the body being read
   std::int64_t request_start_ = 0;
   unsigned served_without_waiting_ = 0;
   std::unique_ptr<Response> streamed_;  // the answer that ends this connection, from its head on

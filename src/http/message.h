@@ -17,6 +17,8 @@
 
 namespace flagstream::http {
 
+struct Response;
+
 struct Header {
   std::string name;
   std::string value;
@@ -36,6 +38,14 @@ class Headers {
   std::vector<Header> all_;
 };
 
+// What a route has taken for a request before its body is read; goes with the request.
+class BodyTicket {
+ public:
+  virtual ~BodyTicket() = default;
+  // Before the body takes `bytes` of memory in all.  An answer: it may not, and is refused with it.
+  virtual std::optional<Response> grow_to(std::size_t bytes) = 0;
+};
+
 struct Request {
   std::string method;
   std::string target;  // as received: path and query, percent-encoded
@@ -48,6 +58,7 @@ struct Request {
   bool is_secure = false;      // came by TLS, to us or to a trusted proxy
   std::vector<std::string>
       captures;  // what the route's {placeholders} matched, percent-decoded, in order
+  std::unique_ptr<BodyTicket> ticket;  // what Route::admit has taken for it
 
   // Percent-decoded value of the first such query parameter.
   std::optional<std::string> query_value(std::string_view name) const;

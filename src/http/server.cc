@@ -28,15 +28,18 @@ constexpr milliseconds kAcceptPause{100};  // when no descriptor is free
 constexpr milliseconds kHandshakePause{10};
 constexpr int kAcceptBurst = 64;
 constexpr int kDrainSteps = 50;
+// What a client of a connection just used has for its next request when the server stops.
+constexpr milliseconds kDrainGrace{250};
+constexpr milliseconds kRefusalTime{250};  // for answers to requests that did not arrive in time
 // A head takes its network's round trip; one that takes longer gives way where connections are
 // short.
 constexpr std::int64_t kHeadGrace = kMicrosPerSecond;
 
 // How often deadlines are looked at: late by a quarter of the shortest at most.
 milliseconds tick_of(const Limits& limits) {
-  const milliseconds shortest =
-      std::min({limits.handshake_deadline, limits.header_deadline, limits.body_deadline,
-                limits.idle_timeout, limits.write_timeout});
+  const milliseconds shortest = std::min(
+      {limits.handshake_deadline, limits.header_deadline, limits.body_deadline, limits.idle_timeout,
+       limits.write_timeout, limits.stream_write_timeout, limits.body_rate_window});
   return std::clamp(shortest / 4, milliseconds(5), milliseconds(250));
 }
 
@@ -84,11 +87,11 @@ class Shard {
   }
 
   io::Task<> accept(Door& door) {
-    while (!shared_.is_draining) {
+    while (!is_closing_) {
       const auto [failed] =
           co_await door.socket.async_wait(net::posix::descriptor_base::wait_read, io::as_value);
       if (failed) break;
-      for (int i = 0; i < kAcceptBurst && !shared_.is_draining; ++i) {
+      for (int i = 0; i < kAcceptBurst && !is_closing_; ++i) {
         if (door.is_tls && handshakes_ >= handshakes_max_) {
           // They wait in the kernel's queue.
           shared_.tls_probe->handshake_waits.add();
@@ -111,6 +114,10 @@ class Shard {
         break;
       }
     }
+    // Closing the door would reset who is in the kernel's queue.
+    std::string client;
+    for (int socket; (socket = accept_one(door.socket.native_handle(), client)) >= 0;)
+      admit(socket, std::move(client), door);
     boost::system::error_code ignored;
     door.socket.close(ignored);
   }
@@ -132,8 +139,19 @@ class Shard {
         ::send(descriptor, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       return;
     }
-    const auto at = connections_.emplace(connections_.end(), shared_, std::move(socket),
-                                         std::move(client), door.is_tls ? &handshakes_ : nullptr);
+    auto place = take_place(client);
+    if (!place) {
+      shared_.probe.address_refused.add();
+      constexpr std::string_view kAnswer =
+          "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+          "Connection: close\r\n\r\n";
+      if (!door.is_tls)
+        ::send(descriptor, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      return;
+    }
+    const auto at =
+        connections_.emplace(connections_.end(), shared_, std::move(socket), std::move(client),
+                             std::move(*place), door.is_tls ? &handshakes_ : nullptr);
     net::co_spawn(
         context_.get_executor(), at->run(),
         net::bind_cancellation_slot(at->cancellation_slot(), [this, at](std::exception_ptr) {
@@ -141,6 +159,14 @@ class Shard {
           // its connection goes in the next turn.
           net::post(context_, [this, at] { connections_.erase(at); });
         }));
+  }
+
+  // nullopt: the address has as many connections as it may.
+  std::optional<AddressCounts::Place> take_place(const std::string& client) {
+    const std::size_t most = shared_.settings.limits.connections_per_address_max;
+    if (most == 0 || client.empty() || shared_.settings.trusted_proxies.contains(client))
+      return AddressCounts::Place();
+    return shared_.addresses.take(client, most);
   }
 
   void end_slow_handshake() {
@@ -185,18 +211,25 @@ class Shard {
   }
 
   io::Task<> drain(milliseconds patience) {
-    boost::system::error_code ignored;
-    for (Door& door : doors_) door.socket.cancel(ignored);
+    const std::int64_t began = shared_.clock.monotonic();
+    const std::int64_t grace = kMicrosPerMilli * std::min(kDrainGrace, patience / 4).count();
     std::size_t streams = 0;
+    bool is_in_use = false;
     for (Connection& connection : connections_) {
-      if (connection.is_idle()) connection.end();
-      if (connection.is_streaming()) ++streams;
+      if (connection.is_streaming())
+        ++streams;
+      else
+        is_in_use = is_in_use || !connection.is_idle() || connection.phase_since() > began - grace;
     }
+    if (!is_in_use) close_doors();
     // Spread, so that clients do not all come back at once.
     const milliseconds step = std::max(patience / (2 * kDrainSteps), milliseconds(1));
     const std::size_t at_once = streams / kDrainSteps + 1;
     const auto steps = static_cast<std::size_t>(patience / step);
-    for (std::size_t i = 0; i < steps && !connections_.empty(); ++i) {
+    for (std::size_t i = 0; i < steps && !(is_closing_ && connections_.empty()); ++i) {
+      const std::int64_t now = shared_.clock.monotonic();
+      if (now >= began + grace) close_doors();
+      for (Connection& connection : connections_) connection.end_if_idle(now - grace);
       std::size_t ended = 0;
       for (Connection& connection : connections_) {
         if (ended == at_once) break;
@@ -206,9 +239,21 @@ class Shard {
       }
       co_await io::sleep_for(step);
     }
+    close_doors();
+    for (Connection& connection : connections_) connection.refuse_unfinished();
+    for (auto left = std::min(kRefusalTime, patience); left.count() > 0 && !connections_.empty();
+         left -= kHandshakePause) {
+      co_await io::sleep_for(kHandshakePause);
+    }
     for (Connection& connection : connections_) connection.abort();
     is_over_ = true;
     tick_timer_.cancel();
+  }
+
+  void close_doors() {
+    if (std::exchange(is_closing_, true)) return;
+    boost::system::error_code ignored;
+    for (Door& door : doors_) door.socket.cancel(ignored);
   }
 
   ServerShared& shared_;
@@ -218,6 +263,7 @@ class Shard {
   std::list<Door> doors_;
   io::Timer tick_timer_;
   std::list<Connection> connections_;
+  bool is_closing_ = false;  // the doors
   bool is_over_ = false;
   std::thread thread_;
 };

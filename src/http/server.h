@@ -29,6 +29,8 @@ struct Limits {
   std::size_t header_count_max = 100;
   std::size_t connections_max =
       10'000;  // of all shards; over it the oldest idle one goes, else 503
+  // Of one client, by its address (IPv6: its /64), trusted proxies excepted; over it 429.  0: none.
+  std::size_t connections_per_address_max = 0;
   // Bodies, and heads over 4 KiB, of all connections together; over it 503.
   std::size_t body_bytes_in_flight_max = 512u << 20;
   // Bodies of answers that their clients are still reading, unless many share them and those under
@@ -41,8 +43,12 @@ struct Limits {
   std::chrono::milliseconds header_deadline{
       10'000};  // from the first byte of a request to its last header
   std::chrono::milliseconds body_deadline{60'000};  // for the whole body
-  std::chrono::milliseconds idle_timeout{75'000};   // between requests
-  std::chrono::milliseconds write_timeout{20'000};  // without progress, of an answer or a stream
+  // Bodies over 64 KiB arrive no slower than this on average over each `body_rate_window`.
+  std::size_t body_bytes_per_second_min = 10'000;
+  std::chrono::milliseconds body_rate_window{10'000};
+  std::chrono::milliseconds idle_timeout{75'000};          // between requests
+  std::chrono::milliseconds write_timeout{10'000};         // without progress, of an answer
+  std::chrono::milliseconds stream_write_timeout{20'000};  // the same of a stream
   // And no slower than this on top of the timeout: each answer or message keeps its bytes in
   // memory.
   std::size_t write_bytes_per_second_min = 16 << 10;
@@ -57,6 +63,12 @@ struct Route {
   std::string pattern;
   std::size_t body_bytes_max = 64 << 10;
   Handler handler;  // called on any shard; runs as a coroutine of that shard
+  // Called with the head of each request whose body is not too large, before that is read: an
+  // answer refuses it.  `body_bytes` is what Content-Length says; nullopt: chunked.  May set the
+  // request's ticket.  May be empty.
+  std::function<io::Task<std::optional<Response>>(Request&,
+                                                  std::optional<std::uint64_t> body_bytes)>
+      admit = {};
   // Completes answers that the server itself gives on this route (413, 408, 503 ...), such as CORS
   // headers; may be empty.
   std::function<void(const Request&, Response&)> complete_error = {};
@@ -90,8 +102,10 @@ class Server {
   // Looks at once whether the TLS certificate's files have changed (by itself it looks every few
   // seconds).  Any thread.
   void reload_certificate();
-  // Stops accepting, lets requests in flight finish until `patience` has passed, ends streams
-  // (spread over half of it), closes the rest, joins the threads.
+  // Takes who is connecting just now, then stops accepting; answers requests in flight and those
+  // that come within a quarter of a second on connections just used, each with `Connection: close`,
+  // until `patience` has passed; ends streams (spread over half of it); answers 503 to whoever
+  // still sends; closes the rest, joins the threads.
   void stop(std::chrono::milliseconds patience);
 
  private:

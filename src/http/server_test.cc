@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "http/address_counts.h"
 #include "http/test_client.h"
 #include "io/pause.h"
 #include "io/timer.h"
@@ -162,6 +163,160 @@ TEST_F(ServerTest, SlowHeadersAndSlowBodiesAre408) {
   EXPECT_TRUE(exchange("POST /a HTTP/1.1\r\nHost:").starts_with("HTTP/1.1 408 "));
   EXPECT_TRUE(exchange("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
                   .starts_with("HTTP/1.1 408 "));
+}
+
+TEST_F(ServerTest, ALargeBodyMustArriveAtALeastRateAndASmallOneNeedNot) {
+  start({echo("POST", "/a", 1 << 20)}, {.body_deadline = milliseconds(10'000),
+                                        .body_bytes_per_second_min = 1'000'000,
+                                        .body_rate_window = milliseconds(200)});
+  const auto send_slowly = [&](std::size_t announced) {
+    Client client(server_->address());
+    client.send("POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: " +
+                std::to_string(announced) + "\r\n\r\n");
+    for (std::size_t i = 0; i < 5; ++i) {
+      client.send(std::string(announced / 5, 'b'));
+      std::this_thread::sleep_for(milliseconds(100));
+    }
+    return client.read_all();
+  };
+  EXPECT_TRUE(send_slowly(100'000).starts_with("HTTP/1.1 408 ")) << "500,000 bytes a second";
+  EXPECT_TRUE(send_slowly(60'000).starts_with("HTTP/1.1 200 ")) << "small";
+  Client steady(server_->address());
+  steady.send(
+      "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n");
+  for (int i = 0; i < 10; ++i) {
+    steady.send(std::string(100'000, 'b'));
+    std::this_thread::sleep_for(milliseconds(40));
+  }
+  EXPECT_TRUE(steady.read_all().starts_with("HTTP/1.1 200 ")) << "2,500,000 bytes a second";
+}
+
+TEST_F(ServerTest, AChunkedBodyMustArriveAtALeastRateOnceItIsLarge) {
+  start({echo("POST", "/a", 1 << 20)}, {.body_deadline = milliseconds(10'000),
+                                        .body_bytes_per_second_min = 1'000'000,
+                                        .body_rate_window = milliseconds(200)});
+  Client client(server_->address());
+  client.send("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n11170\r\n" +
+              std::string(0x11170, 'b') + "\r\n");
+  EXPECT_TRUE(client.read_all().starts_with("HTTP/1.1 408 "));
+}
+
+// Admits what says so in its path.
+Route choosy(std::atomic<int>& handled) {
+  Route route = echo("POST", "/{verdict}", 1 << 20);
+  route.admit = [](Request& request,
+                   std::optional<std::uint64_t>) -> io::Task<std::optional<Response>> {
+    if (request.captures.at(0) == "throw") throw std::runtime_error("not today");
+    if (request.captures.at(0) == "yes") co_return std::nullopt;
+    Response response;
+    response.status = 429;
+    co_return response;
+  };
+  route.handler = [&handled, inner = std::move(route.handler)](Request& request) {
+    ++handled;
+    return inner(request);
+  };
+  return route;
+}
+
+TEST_F(ServerTest, ARequestRefusedByItsHeadKeepsItsConnectionIfItsBodyIsSmall) {
+  std::atomic<int> handled{0};
+  start({choosy(handled)});
+  Client client(server_->address());
+  for (int i = 0; i < 3; ++i) {
+    client.send("POST /no HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" +
+                std::string(200'000, 'b'));
+    EXPECT_TRUE(client.read_until("\r\n\r\n").starts_with("HTTP/1.1 429 "));
+  }
+  client.send("POST /yes HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");
+  EXPECT_NE(client.read_all().find("[yes] <hi>"), std::string::npos);
+  EXPECT_EQ(handled, 1);
+}
+
+TEST_F(ServerTest, ARequestRefusedByItsHeadIsClosedIfItsBodyIsLargeChunkedOrWaits) {
+  std::atomic<int> handled{0};
+  start({choosy(handled)});
+  for (const std::string& rest :
+       {"Content-Length: 1000000\r\n\r\n" + std::string(1'000'000, 'b'),
+        "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n" + std::string(),
+        "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n" + std::string()}) {
+    const std::string answer = exchange("POST /no HTTP/1.1\r\nHost: x\r\n" + rest);
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 429 ")) << answer;
+    EXPECT_NE(answer.find("Connection: close\r\n"), std::string::npos) << answer;
+    EXPECT_TRUE(answer.ends_with("(closed)")) << answer;
+  }
+  EXPECT_TRUE(exchange("POST /throw HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+                  .starts_with("HTTP/1.1 500 "));
+  EXPECT_EQ(handled, 0);
+}
+
+// Has room for so many bytes.
+class SmallTicket final : public BodyTicket {
+ public:
+  explicit SmallTicket(std::size_t room) : room_(room) {}
+  std::optional<Response> grow_to(std::size_t bytes) override {
+    if (bytes <= room_) return std::nullopt;
+    Response response;
+    response.status = 429;
+    response.headers.add("Retry-After", "7");
+    return response;
+  }
+
+ private:
+  std::size_t room_;
+};
+
+TEST_F(ServerTest, ABodyThatFindsNoRoomOnItsWayIsRefusedWithWhatItsTicketSays) {
+  Route route = echo("POST", "/a", 1 << 20);
+  route.admit = [](Request& request,
+                   std::optional<std::uint64_t>) -> io::Task<std::optional<Response>> {
+    request.ticket = std::make_unique<SmallTicket>(200'000);
+    co_return std::nullopt;
+  };
+  start({route});
+  const std::string body(300'000, 'b');
+  const std::string chunked =
+      "Transfer-Encoding: chunked\r\n\r\n493e0\r\n" + body + "\r\n0\r\n\r\n";
+  for (const std::string& rest : {"Content-Length: 300000\r\n\r\n" + body, chunked}) {
+    const std::string answer = exchange("POST /a HTTP/1.1\r\nHost: x\r\n" + rest);
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 429 ")) << answer.substr(0, 80);
+    EXPECT_NE(answer.find("Retry-After: 7\r\n"), std::string::npos);
+    EXPECT_TRUE(answer.ends_with("(closed)"));
+  }
+}
+
+TEST_F(ServerTest, OneAddressHasSoManyConnectionsAndNoMore) {
+  start({echo("GET", "/a")}, {.connections_per_address_max = 3});
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.push_back(std::make_unique<Client>(server_->address()));
+    clients.back()->send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+    ASSERT_TRUE(clients.back()->read_until("<>").starts_with("HTTP/1.1 200 "));
+  }
+  const std::string answer = Client(server_->address()).read_all();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 429 ")) << answer;
+  EXPECT_NE(answer.find("Retry-After: "), std::string::npos);
+  clients.pop_back();
+  std::string again;
+  for (int i = 0; i < 200 && !again.starts_with("HTTP/1.1 200 "); ++i) {
+    std::this_thread::sleep_for(milliseconds(10));  // until the server has seen the close
+    again = exchange("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  }
+  EXPECT_TRUE(again.starts_with("HTTP/1.1 200 ")) << again;
+  EXPECT_NE(registry_.scrape().find("flagstream_http_address_refused_total{server=\"test\"}"),
+            std::string::npos);
+}
+
+TEST(AddressCounts, ANetworkOfIpv6IsOneClient) {
+  AddressCounts counts;
+  const auto first = counts.take("2001:db8:1:2::1", 1);
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(counts.take("2001:db8:1:2:ffff::9", 1));
+  EXPECT_TRUE(counts.take("2001:db8:1:3::1", 1));
+  const auto four = counts.take("192.0.2.1", 1);
+  ASSERT_TRUE(four);
+  EXPECT_FALSE(counts.take("::ffff:192.0.2.1", 1));
+  EXPECT_TRUE(counts.take("192.0.2.2", 1));
 }
 
 TEST_F(ServerTest, AnIdleConnectionIsClosedQuietly) {
@@ -318,7 +473,7 @@ TEST_F(ServerTest, WhatIsOfferedGoesOutAtOnceOrIsLeft) {
 
 TEST_F(ServerTest, AReaderThatDoesNotReadEndsItsStream) {
   Limits limits;
-  limits.write_timeout = milliseconds(50);
+  limits.stream_write_timeout = milliseconds(50);
   limits.stream_send_buffer_bytes = 4096;
   std::atomic<bool> is_ended{false};
   start({stream_of("/s",
@@ -336,7 +491,7 @@ TEST_F(ServerTest, AReaderThatDoesNotReadEndsItsStream) {
 
 TEST_F(ServerTest, AReaderThatReadsTooSlowlyEndsItsStream) {
   Limits limits;
-  limits.write_timeout = milliseconds(50);
+  limits.stream_write_timeout = milliseconds(50);
   limits.write_bytes_per_second_min = 1u << 30;
   limits.stream_send_buffer_bytes = 4096;
   std::atomic<bool> is_ended{false};
@@ -506,6 +661,44 @@ TEST_F(ServerTest, StopLetsARequestInFlightFinishAndRefusesNewConnections) {
   const std::string answer = client.read_all();
   EXPECT_NE(answer.find("Connection: close\r\n\r\ndone"), std::string::npos) << answer;
   EXPECT_FALSE(Client(address).is_open());
+}
+
+TEST_F(ServerTest, WhileItStopsAConnectionJustUsedHasItsNextRequestAnswered) {
+  start({echo("GET", "/a")});
+  Client client(server_->address());
+  client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  ASSERT_TRUE(client.read_until("<>").starts_with("HTTP/1.1 200 "));
+  std::jthread stopping([&] { server_->stop(milliseconds(5'000)); });
+  std::this_thread::sleep_for(milliseconds(50));
+  client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string answer = client.read_all();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 ")) << answer;
+  EXPECT_NE(answer.find("Connection: close\r\n"), std::string::npos);
+  EXPECT_TRUE(answer.ends_with("(closed)")) << answer;
+}
+
+TEST_F(ServerTest, WhoStillSendsWhenItHasStoppedIsTold) {
+  start({echo("POST", "/a")});
+  Client head(server_->address()), body(server_->address());
+  head.send("POST /a HTTP/1.1\r\nHo");
+  body.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf");
+  std::this_thread::sleep_for(milliseconds(50));
+  std::jthread stopping([&] { server_->stop(milliseconds(200)); });
+  for (Client* each : {&head, &body}) {
+    const std::string answer = each->read_until("}");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer;
+    EXPECT_NE(answer.find("Retry-After: "), std::string::npos) << answer;
+  }
+}
+
+TEST_F(ServerTest, StopWaitsForNobodyWhoIsSilent) {
+  start({echo("GET", "/a")});
+  Client client(server_->address());
+  client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  ASSERT_TRUE(client.read_until("<>").starts_with("HTTP/1.1 200 "));
+  const std::int64_t begin = clock_.monotonic();
+  server_->stop(milliseconds(20'000));
+  EXPECT_LT(clock_.monotonic() - begin, kMicrosPerSecond);
 }
 
 TEST_F(ServerTest, AHandlerThatNeverEndsIsAbortedAfterThePatience) {

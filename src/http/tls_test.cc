@@ -269,7 +269,7 @@ TEST_F(TlsTest, WhatIsOfferedGoesOutAtOnceOrIsLeft) {
 
 TEST_F(TlsTest, AReaderThatDoesNotReadEndsItsStream) {
   Limits limits;
-  limits.write_timeout = milliseconds(50);
+  limits.stream_write_timeout = milliseconds(50);
   limits.stream_send_buffer_bytes = 4096;
   std::atomic<bool> is_ended{false};
   start({stream_of("/s",

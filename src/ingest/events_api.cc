@@ -45,8 +45,8 @@ Error unknown_credential(CredentialKind kind) {
 }
 
 // An SDK takes most 4xx for good and falls silent until its process restarts: only what is known to
-// be wrong may get one.  Everything else is 503, 429 included, so that no proxy takes the whole
-// sender for too fast.
+// be wrong may get one.  Everything else is 503; 429 is for whom only itself is in its way, see
+// refuse().
 Error as_answered(Error error) {
   switch (error.kind) {
     case ErrorKind::InvalidArgument:
@@ -65,36 +65,17 @@ Error as_answered(Error error) {
   return error;
 }
 
-// Counts a body as in flight for as long as it lives.
-class InFlight {
- public:
-  InFlight(std::atomic<std::size_t>& total, telemetry::Gauge& gauge, std::size_t bytes)
-      : total_(total),
-        gauge_(gauge),
-        bytes_(bytes),
-        sum_(total.fetch_add(bytes, std::memory_order_relaxed) + bytes) {
-    gauge_.add(static_cast<double>(bytes_));
-  }
-  ~InFlight() {
-    total_.fetch_sub(bytes_, std::memory_order_relaxed);
-    gauge_.add(-static_cast<double>(bytes_));
-  }
-  InFlight(const InFlight&) = delete;
-  InFlight& operator=(const InFlight&) = delete;
-
-  bool exceeds(std::size_t limit) const { return sum_ > limit; }
-
- private:
-  std::atomic<std::size_t>& total_;
-  telemetry::Gauge& gauge_;
-  std::size_t bytes_;
-  std::size_t sum_;
-};
+// What comes with a body: the request's head, its record's.
+constexpr std::size_t kPayloadOverhead = 1 << 10;
 
 }  // namespace
 
 EventsApi::EventsApi(Settings settings, Collaborators collaborators)
-    : settings_(std::move(settings)), with_(std::move(collaborators)), probe_(with_.registry) {
+    : settings_(std::move(settings)),
+      with_(std::move(collaborators)),
+      probe_(with_.registry),
+      admission_(settings_.limits.in_flight_bytes_max, settings_.limits.rates, with_.clock,
+                 with_.registry) {
   FS_ASSERT(settings_.partitions > 0, "a topic has partitions");
 }
 
@@ -108,12 +89,17 @@ std::vector<Endpoint> EventsApi::endpoints() {
          .path = path,
          .body_bytes_max = source.is_image ? 0 : settings_.limits.body_bytes_max,
          .cross_origin = cross_origin,
+         .admit =
+             [this, source](http::Request& request, std::optional<std::uint64_t> body_bytes) {
+               return admit(request, body_bytes, source);
+             },
          .handler = [this, source](http::Request& request) { return respond(request, source); }});
     if (!cross_origin) return;
     all.push_back({.method = "OPTIONS",
                    .path = path,
                    .body_bytes_max = 0,
                    .cross_origin = true,
+                   .admit = {},
                    .handler = [](http::Request& request) -> io::Task<http::Response> {
                      co_return http::preflight_response(request);
                    }});
@@ -130,25 +116,97 @@ std::vector<Endpoint> EventsApi::endpoints() {
   return all;
 }
 
-io::Task<http::Response> EventsApi::respond(http::Request& request, Source source) {
+// Of an admitted payload: whose it is, and its memory.
+class EventsApi::Ticket final : public http::BodyTicket {
+ public:
+  Ticket(EventsApi& api, const http::Request& request, Source source,
+         const KnownEnvironment& environment)
+      : api_(api),
+        request_(request),
+        source_(source),
+        environment_(environment),
+        in_flight_(api.admission_.in_flight(environment.id)) {}
+
+  const KnownEnvironment& environment() const { return environment_; }
+  Admission::InFlight& in_flight() { return in_flight_; }
+  std::optional<http::Response> grow_to(std::size_t bytes) override {
+    const Verdict verdict = in_flight_.grow_to(bytes + kPayloadOverhead);
+    if (verdict == Verdict::Admitted) return std::nullopt;
+    return api_.refuse(request_, source_, environment_.id, verdict);
+  }
+
+ private:
+  EventsApi& api_;
+  const http::Request& request_;
+  Source source_;
+  KnownEnvironment environment_;
+  Admission::InFlight in_flight_;
+};
+
+io::Task<std::optional<http::Response>> EventsApi::admit(http::Request& request,
+                                                         std::optional<std::uint64_t> body_bytes,
+                                                         Source source) {
   // HEAD must change nothing, so it sends no events.
   if (source.is_image && request.method == "HEAD") co_return image_response();
+  const std::uint64_t bytes = source.is_image ? request.query.size() : body_bytes.value_or(0);
+  if (bytes > settings_.limits.body_bytes_max)
+    co_return refuse(request, source, Error(ErrorKind::TooLarge, "the body is too large"));
+  auto environment = co_await identify(request, source);
+  if (!environment) co_return refuse(request, source, std::move(environment).error());
+  const Verdict verdict = admission_.admit(environment->id, bytes);
+  if (verdict != Verdict::Admitted) co_return refuse(request, source, environment->id, verdict);
+  request.ticket = std::make_unique<Ticket>(*this, request, source, *environment);
+  co_return std::nullopt;
+}
+
+http::Response EventsApi::refuse(const http::Request& request, Source source,
+                                 EnvironmentId environment, Verdict verdict) {
+  const bool is_own_fault = verdict != Verdict::Full;
+  probe_.refused(verdict).add();
+  if (is_own_fault) admission_.count_refusal(environment, verdict);
+  http::Response response = http::json_response(
+      is_own_fault ? 429 : 503,
+      verdict == Verdict::RateLimited
+          ? R"({"code":"rate_limited","message":"the environment sends faster than it may"})"
+      : verdict == Verdict::OverShare
+          ? R"({"code":"rate_limited","message":"the environment has its share of what may wait"})"
+          : R"({"code":"unavailable","message":"events cannot be stored now"})");
+  response.headers.add("Retry-After",
+                       std::to_string(admission_.retry_after_seconds(environment, verdict)));
+  if (source.credential == CredentialKind::ClientSideId)
+    http::allow_cross_origin(request, response);
+  return response;
+}
+
+http::Response EventsApi::refuse(const http::Request& request, Source source, Error error) {
+  probe_.refused(error.kind).add();
+  http::Response response = http::error_response(as_answered(std::move(error)));
+  if (source.credential == CredentialKind::ClientSideId)
+    http::allow_cross_origin(request, response);
+  return response;
+}
+
+io::Task<http::Response> EventsApi::respond(http::Request& request, Source source) {
   const std::int64_t begin = with_.clock.monotonic();
-  const auto taken = co_await take(request, source);
-  http::Response response;
-  if (taken) {
-    if (source.is_image) {
-      response = image_response();
-    } else {
-      response.status = 202;
-    }
-    probe_.accepted.add();
-    probe_.acknowledge_seconds.observe(static_cast<double>(with_.clock.monotonic() - begin) /
-                                       kMicrosPerSecond);
-  } else {
-    probe_.refused(taken.error().kind).add();
-    response = http::error_response(as_answered(taken.error()));
+  if (request.ticket == nullptr) {
+    auto refused = co_await admit(request, request.body.size(), source);
+    if (refused) co_return std::move(*refused);
   }
+  auto& ticket = static_cast<Ticket&>(*request.ticket);
+  // What has no body has still to be counted.
+  if (auto refused = ticket.grow_to(request.body.size())) co_return std::move(*refused);
+  auto taken = co_await take(request, source);
+  request.ticket.reset();  // the answer may have to wait for its reader
+  if (!taken) co_return refuse(request, source, std::move(taken).error());
+  http::Response response;
+  if (source.is_image) {
+    response = image_response();
+  } else {
+    response.status = 202;
+  }
+  probe_.accepted.add();
+  probe_.acknowledge_seconds.observe(static_cast<double>(with_.clock.monotonic() - begin) /
+                                     kMicrosPerSecond);
   if (source.credential == CredentialKind::ClientSideId)
     http::allow_cross_origin(request, response);
   co_return response;
@@ -156,25 +214,21 @@ io::Task<http::Response> EventsApi::respond(http::Request& request, Source sourc
 
 io::Task<Result<void>> EventsApi::take(http::Request& request, Source source) {
   const MicrosUtc received = with_.clock.now();
+  auto& ticket = static_cast<Ticket&>(*request.ticket);
   const std::size_t body_bytes = (source.is_image ? request.query : request.body).size();
-  const InFlight in_flight(in_flight_bytes_, probe_.in_flight_bytes, body_bytes);
-  if (in_flight.exceeds(settings_.limits.in_flight_bytes_max)) {
-    co_return fail(ErrorKind::ResourceExhausted, "too many bytes wait for the log");
-  }
-  if (body_bytes > settings_.limits.body_bytes_max)
-    co_return fail(ErrorKind::TooLarge, "the body is too large");
-  FS_CO_TRY(const KnownEnvironment environment, co_await identify(request, source));
-
   if (source.is_image) {
     FS_CO_TRY(request.body, events_of_image(request));
+  } else if (!request.headers.find("Content-Length")) {
+    ticket.in_flight().charge_bytes(body_bytes);
   }
   const auto encoding =
       source.is_image ? ContentEncoding::Identity : content_encoding_of(request.headers);
   if (!encoding)
     co_return fail(ErrorKind::InvalidArgument, "Content-Encoding is neither gzip nor identity");
   FS_CO_TRY(const std::uint32_t event_count, check_body(request, *encoding));
+  ticket.in_flight().charge_events(event_count);
 
-  PayloadHeader header = header_of(request, source, environment, received);
+  PayloadHeader header = header_of(request, source, ticket.environment(), received);
   header.set_gzip(*encoding == ContentEncoding::Gzip);
   FS_CO_TRY(co_await append(header, std::move(request.body)));
   probe_.events.add(event_count);

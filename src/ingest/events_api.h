@@ -3,9 +3,10 @@
 // What it promises, and what each status means to an SDK: docs/protocols/events.md.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "base/id.h"
 #include "events/event.pb.h"
 #include "http/message.h"
+#include "ingest/admission.h"
 #include "ingest/probe.h"
 #include "ingest/request_facts.h"
 #include "io/task.h"
@@ -44,8 +46,9 @@ using Inflate = std::function<Result<void>(std::string_view gzip, std::string& o
 
 struct Limits {
   std::size_t body_bytes_max = 5 << 20;  // as received
-  std::size_t in_flight_bytes_max =
-      256 << 20;  // bodies that wait for the log, of all requests together
+  // Memory of payloads that are received or wait for the log, of all requests together.
+  std::size_t in_flight_bytes_max = 128 << 20;
+  Rates rates;  // of each environment, when it starts
 };
 
 struct Settings {
@@ -61,6 +64,10 @@ struct Endpoint {
   std::size_t body_bytes_max = 0;
   bool cross_origin =
       false;  // browsers call it: errors of the server itself need the CORS headers, too
+  // http::Route::admit: whether the request's body may be received.  Without it the handler asks.
+  std::function<io::Task<std::optional<http::Response>>(http::Request&,
+                                                        std::optional<std::uint64_t> body_bytes)>
+      admit = {};
   http::Handler handler;
 };
 
@@ -78,6 +85,8 @@ class EventsApi {
   EventsApi(Settings settings, Collaborators collaborators);
 
   std::vector<Endpoint> endpoints();
+  // From now on.  Any thread.
+  void set_rates(const Rates& rates) { admission_.set_rates(rates); }
 
  private:
   struct Source {
@@ -86,6 +95,14 @@ class EventsApi {
     bool is_image = false;  // the events are in the address of an image (image_beacon.h)
   };
 
+  class Ticket;
+
+  io::Task<std::optional<http::Response>> admit(http::Request& request,
+                                                std::optional<std::uint64_t> body_bytes,
+                                                Source source);
+  http::Response refuse(const http::Request& request, Source source, EnvironmentId environment,
+                        Verdict verdict);
+  http::Response refuse(const http::Request& request, Source source, Error error);
   io::Task<http::Response> respond(http::Request& request, Source source);
   io::Task<Result<void>> take(http::Request& request, Source source);
   io::Task<Result<KnownEnvironment>> identify(const http::Request& request, Source source);
@@ -99,7 +116,7 @@ class EventsApi {
   Settings settings_;
   Collaborators with_;
   Probe probe_;
-  std::atomic<std::size_t> in_flight_bytes_{0};
+  Admission admission_;
 };
 
 }  // namespace flagstream::ingest

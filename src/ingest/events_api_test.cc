@@ -272,11 +272,98 @@ TEST_F(EventsApiTest, ALogThatCannotTakeItIs503WithRetryAfter) {
   }
 }
 
-TEST_F(EventsApiTest, TooManyBytesInFlightAre503) {
+TEST_F(EventsApiTest, APayloadThatFindsNoRoomIs503) {
   limits.in_flight_bytes_max = kBody.size() - 1;
   EXPECT_EQ(status_of(bulk_request()), 503);
-  limits.in_flight_bytes_max = kBody.size();
+  limits.in_flight_bytes_max = 64 << 10;
   EXPECT_EQ(status_of(bulk_request()), 202);
+}
+
+TEST_F(EventsApiTest, AnEnvironmentThatHoldsItsShareGets429AndRetryAfter) {
+  limits.in_flight_bytes_max = 9 << 10;
+  appender.hold = true;
+  EventsApi api = make_api();
+  const auto endpoints = api.endpoints();
+  net::io_context context;
+  std::vector<std::optional<http::Response>> responses(10);
+  std::vector<http::Request> requests(responses.size());
+  std::vector<log::Appender::Completion> held;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    requests[i] = bulk_request();
+    net::co_spawn(
+        context, handler_of(endpoints, "POST", "/bulk")(requests[i]),
+        [&responses, i](std::exception_ptr, http::Response r) { responses[i] = std::move(r); });
+    context.poll();
+    context.restart();
+    if (appender.held) held.push_back(std::exchange(appender.held, nullptr));
+  }
+  // Each takes a little over 1 KiB, and one environment alone half of all.
+  ASSERT_EQ(held.size(), 4u);
+  for (std::size_t i = 4; i < responses.size(); ++i) {
+    ASSERT_TRUE(responses[i]) << i;
+    EXPECT_EQ(responses[i]->status, 429);
+    EXPECT_TRUE(responses[i]->headers.find("Retry-After"));
+  }
+  for (auto& done : held) std::thread([&] { done(appender.answer()); }).join();
+  context.run();
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(responses[i]->status, 202);
+  const std::string text = registry.scrape();
+  EXPECT_NE(text.find(R"(outcome="rejected",reason="over_share"} 6)"), std::string::npos);
+  EXPECT_NE(text.find("flagstream_ingest_in_flight_bytes 0\n"), std::string::npos);
+}
+
+TEST_F(EventsApiTest, OverItsRateAnEnvironmentGets429WhateverTheRoute) {
+  limits.rates = {.events_per_second = 2};
+  EventsApi api = make_api();
+  const auto endpoints = api.endpoints();
+  const auto status_on = [&](std::string_view path, http::Request request) {
+    int status = 0;
+    net::io_context context;
+    net::co_spawn(context, handler_of(endpoints, "POST", path)(request),
+                  [&](std::exception_ptr, http::Response r) {
+                    status = r.status;
+                    if (status == 429) {
+                      EXPECT_TRUE(r.headers.find("Retry-After"));
+                    }
+                  });
+    context.run();
+    return status;
+  };
+  // Two events each: one second's worth, and one payload that goes into debt.
+  EXPECT_EQ(status_on("/bulk", bulk_request()), 202);
+  EXPECT_EQ(status_on("/bulk", bulk_request()), 202);
+  EXPECT_EQ(status_on("/bulk", bulk_request()), 429);
+  EXPECT_EQ(status_on("/events/bulk/{env}", client_side_request(kClientSideId)), 429);
+  // A wrong credential is told so all the same.
+  EXPECT_EQ(status_on("/events/bulk/{env}", client_side_request("nobody")), 404);
+  clock.advance(kMicrosPerSecond);
+  EXPECT_EQ(status_on("/events/bulk/{env}", client_side_request(kClientSideId)), 202);
+  EXPECT_NE(registry.scrape().find("flagstream_ingest_environment_refused_total{environment=\"7\","
+                                   "reason=\"rate_limited\"} 2"),
+            std::string::npos);
+}
+
+TEST_F(EventsApiTest, ARequestIsRefusedByItsHeadBeforeItsBodyIsRead) {
+  limits.rates = {.bytes_per_second = 100};
+  EventsApi api = make_api();
+  const auto endpoints = api.endpoints();
+  const auto admit = [&](std::optional<std::uint64_t> bytes, std::string_view key) {
+    http::Request request;
+    request.headers.add("Authorization", std::string(key));
+    std::optional<int> status;
+    net::io_context context;
+    net::co_spawn(context, endpoints.front().admit(request, bytes),
+                  [&](std::exception_ptr, std::optional<http::Response> r) {
+                    if (r) status = r->status;
+                  });
+    context.run();
+    return status;
+  };
+  ASSERT_EQ(endpoints.front().path, "/bulk");
+  EXPECT_EQ(admit(1'000, "sdk-nobody"), 401);
+  EXPECT_EQ(admit(1'000, kSdkKey), std::nullopt);
+  EXPECT_EQ(admit(1, kSdkKey), 429);
+  EXPECT_EQ(admit(std::nullopt, kSdkKey), 429);
 }
 
 TEST_F(EventsApiTest, EachCredentialHasItsRoutes) {

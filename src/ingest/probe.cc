@@ -22,15 +22,28 @@ Probe::Probe(telemetry::Registry& registry)
       invalid(registry, refusals("invalid")),
       too_large(registry, refusals("too_large")),
       exhausted(registry, refusals("exhausted")),
+      rate_limited(registry, refusals("rate_limited")),
+      over_share(registry, refusals("over_share")),
       unavailable(registry, refusals("unavailable")),
       indeterminate(registry, refusals("indeterminate")),
       events(registry, {"flagstream_ingest_events_total", "Events in accepted payloads.", ""}),
       bytes(registry,
             {"flagstream_ingest_bytes_total", "Bodies of accepted payloads, as received.", ""}),
-      in_flight_bytes(registry,
-                      {"flagstream_ingest_in_flight_bytes", "Bodies that wait for the log.", ""}),
       acknowledge_seconds(registry, {"flagstream_ingest_acknowledge_seconds",
                                      "From the whole request to its acknowledgement.", ""}) {}
+
+telemetry::Counter& Probe::refused(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::RateLimited:
+      return rate_limited;
+    case Verdict::OverShare:
+      return over_share;
+    case Verdict::Admitted:
+    case Verdict::Full:
+      return exhausted;
+  }
+  return exhausted;
+}
 
 telemetry::Counter& Probe::refused(ErrorKind kind) {
   switch (kind) {

@@ -122,6 +122,11 @@ class LocalAppender final : public Appender {
     done(fail(ErrorKind::ResourceExhausted, "too much waits to be written"));
   }
 
+  void set_retention(std::chrono::microseconds retention, std::uint64_t retention_bytes) override {
+    const std::lock_guard lock(mutex_);
+    new_retention_.emplace(retention, retention_bytes);
+  }
+
  private:
   struct Waiting {
     TopicWriter::Pending pending;
@@ -208,7 +213,14 @@ class LocalAppender final : public Appender {
     }
   }
 
+  void adopt_retention() {
+    const std::lock_guard lock(mutex_);
+    if (new_retention_) writer_->set_retention(new_retention_->first, new_retention_->second);
+    new_retention_.reset();
+  }
+
   void housekeep() {
+    adopt_retention();
     std::vector<TopicWriter::Pending> ticks = writer_->due_ticks();
     if (!ticks.empty()) write(ticks);
     const std::uint64_t before = writer_->expired_segments();
@@ -277,6 +289,7 @@ class LocalAppender final : public Appender {
   std::deque<Waiting> queue_;
   std::size_t queue_bytes_ = 0;
   bool is_stopping_ = false;
+  std::optional<std::pair<std::chrono::microseconds, std::uint64_t>> new_retention_;
   std::string pool_path_;
   std::atomic<bool> is_pool_file_wanted_{false};
   std::vector<std::string> ready_files_;

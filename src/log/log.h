@@ -78,6 +78,10 @@ class Appender {
 
   virtual ~Appender() = default;  // completes or fails everything first
   virtual void append(Partition partition, Batch batch, Completion done) = 0;
+  // Replaces what TopicOptions said; within a second whole files go by it.  Without effect where
+  // nothing is ever deleted.
+  virtual void set_retention(std::chrono::microseconds /*retention*/,
+                             std::uint64_t /*retention_bytes*/) {}
   // Blocks until durable.
   Result<Appended> append_and_wait(Partition partition, Batch batch);
 };

@@ -64,6 +64,11 @@ class TopicWriter {
   // more than an hour could take everything at once: the age of files counts again when that time
   // has stood for an hour, or when the clock is back.
   Result<void> expire();
+  // What expire() goes by from now on, as in TopicOptions.
+  void set_retention(std::chrono::microseconds retention, std::uint64_t retention_bytes) {
+    settings_.options.retention = retention;
+    settings_.options.retention_bytes = retention_bytes;
+  }
   bool is_clock_doubted() const { return doubted_until_ != 0; }
   // Where the next ready file should be made (make_ready_file, on any thread); nullopt: there are
   // enough.

@@ -82,6 +82,13 @@ class Runner::Running {
     return outcome();
   }
 
+  void set_output_retention(std::chrono::microseconds retention, std::uint64_t retention_bytes) {
+    const std::lock_guard lock(mutex_);
+    output_topics_.retention = retention;
+    output_topics_.retention_bytes = retention_bytes;
+    for (log::Appender* appender : appenders_) appender->set_retention(retention, retention_bytes);
+  }
+
  private:
   void ask(Ending how) {
     const std::lock_guard lock(mutex_);
@@ -110,6 +117,7 @@ class Runner::Running {
     if (!prepared) return fail_with(stage, probe, std::move(prepared).error());
     if (*prepared == nullptr) return;  // ended before the input was there
     const StageRun& stage_run = **prepared;
+    const Appenders appenders(*this, stage_run);
     std::vector<std::thread> others;
     const std::uint32_t useful = std::min(settings_.workers, stage_run.partitions);
     for (std::uint32_t index = 1; index < useful; ++index)
@@ -131,12 +139,40 @@ class Runner::Running {
                      .notes = std::move(notes),
                      .probe = probe});
     for (const std::string& topic : stage.outputs()) {
-      log::TopicOptions options = settings_.output_topics;
+      log::TopicOptions options = output_topics();
       options.partitions = static_cast<log::Partition>(info->partitions.size());
       FS_TRY(auto appender, log_.open_appender(topic, options));
       prepared->sinks.push_back(std::move(appender));
     }
     return prepared;
+  }
+
+  // The appenders of a stage that runs, for who changes their retention.
+  class Appenders {
+   public:
+    Appenders(Running& running, const StageRun& stage_run) : running_(running), run_(stage_run) {
+      const std::lock_guard lock(running_.mutex_);
+      const log::TopicOptions& options = running_.output_topics_;
+      for (const auto& each : run_.sinks) {
+        each->set_retention(options.retention, options.retention_bytes);
+        running_.appenders_.insert(each.get());
+      }
+    }
+    ~Appenders() {
+      const std::lock_guard lock(running_.mutex_);
+      for (const auto& each : run_.sinks) running_.appenders_.erase(each.get());
+    }
+    Appenders(const Appenders&) = delete;
+    Appenders& operator=(const Appenders&) = delete;
+
+   private:
+    Running& running_;
+    const StageRun& run_;
+  };
+
+  log::TopicOptions output_topics() {
+    const std::lock_guard lock(mutex_);
+    return output_topics_;
   }
 
   // nullopt: ended before the topic was there.
@@ -175,6 +211,8 @@ class Runner::Running {
   std::condition_variable changed_;
   std::atomic<Ending> ending_{Ending::None};  // written under the mutex
   std::optional<Error> failure_;
+  log::TopicOptions output_topics_ = settings_.output_topics;
+  std::set<log::Appender*> appenders_;
   std::mutex joining_;
   std::vector<std::thread> threads_;
 };
@@ -193,6 +231,10 @@ Result<std::unique_ptr<Runner>> Runner::start(RunnerSettings settings, std::vect
 }
 
 std::vector<StageStatus> Runner::status() const { return running_->status(); }
+void Runner::set_output_retention(std::chrono::microseconds retention,
+                                  std::uint64_t retention_bytes) {
+  running_->set_output_retention(retention, retention_bytes);
+}
 Result<void> Runner::wait() { return running_->wait(); }
 Result<void> Runner::stop() { return running_->end(Ending::Checkpoint); }
 void Runner::abandon() { static_cast<void>(running_->end(Ending::Abandon)); }

@@ -68,6 +68,8 @@ class Runner {
   Result<void> wait();
   // Any thread.
   std::vector<StageStatus> status() const;
+  // Of the topics that stages write, from now on.  Any thread.
+  void set_output_retention(std::chrono::microseconds retention, std::uint64_t retention_bytes);
   // Cuts a last checkpoint of every stage that has not failed and joins; the first failure, be it
   // an earlier one.  Any thread.
   Result<void> stop();

@@ -105,6 +105,10 @@ std::string Processor::status() const {
   return json::serialize(status);
 }
 
+void Processor::set_output_retention(std::chrono::microseconds retention,
+                                     std::uint64_t retention_bytes) {
+  parts_->runner().set_output_retention(retention, retention_bytes);
+}
 Result<void> Processor::wait() { return parts_->runner().wait(); }
 Result<void> Processor::stop() { return parts_->runner().stop(); }
 

@@ -40,6 +40,8 @@ class Processor {
   bool is_ready() const;
   // One JSON object: {"stages":[{"name","phase","lagRecords"}]}.  Any thread.
   std::string status() const;
+  // Of the topics that stages write, from now on.  Any thread.
+  void set_output_retention(std::chrono::microseconds retention, std::uint64_t retention_bytes);
   // Waits until a stage has failed or stop() was called; the first failure.  Any thread.
   Result<void> wait();
   // Cuts a last checkpoint and joins.  Any thread.

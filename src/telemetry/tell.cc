@@ -52,6 +52,8 @@ void configure(Level least, std::string_view role) {
   role_name() = role;
 }
 
+void set_level(Level least) { least_level = least; }
+
 bool is_enabled(Level level) { return level >= least_level.load(std::memory_order_relaxed); }
 
 std::string format_line(Level level, std::string_view message,

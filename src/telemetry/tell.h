@@ -43,6 +43,8 @@ struct Field {
 // Set once at start, before threads: lines below `least` are dropped; `role` becomes a field of
 // each line.
 void configure(Level least, std::string_view role);
+// Any thread.
+void set_level(Level least);
 bool is_enabled(Level level);
 
 // Writes one line with a single write(2), so that lines of several processes do not mix.
