@@ -57,6 +57,9 @@ Result<void> TopicWriter::recover() {
   FS_TRY(lock_, files_.open(settings_.folder + "/LOCK", io::OpenMode::Create));
   FS_TRY(lock_->lock_exclusive());
   FS_TRY(read_identity());
+  // A name that was given just before the last stop may not be durable; what is appended behind it
+  // must not go with it.
+  FS_TRY(files_.sync_folder(settings_.folder));
   FS_TRY(control_, files_.open(control_path(settings_.folder), io::OpenMode::Create));
   FS_TRY(const std::string control_bytes, files_.read_file(control_path(settings_.folder)));
   std::optional<ControlPage> known = decode_control_page(control_bytes);
@@ -67,6 +70,7 @@ Result<void> TopicWriter::recover() {
   page_.partitions.resize(settings_.options.partitions);
   last_data_.resize(settings_.options.partitions);
   FS_TRY(read_segments());
+  leave_out_expired(known);
   bool needs_roll = segments_.empty();
   if (!segments_.empty()) {
     FS_TRY(const Scan scan, scan_last(known));
@@ -98,15 +102,19 @@ Result<void> TopicWriter::recover() {
 
 Result<void> TopicWriter::read_identity() {
   const std::string path = topic_path(settings_.folder);
-  if (!files_.exists(path)) {
+  const auto bytes = files_.read_file(path);
+  // Any other failure is no reason to give the topic a new identity, with which it would be lost.
+  if (!bytes && bytes.error().kind != ErrorKind::NotFound) return fail(bytes.error());
+  if (!bytes) {
     FS_ASSERT(settings_.options.partitions > 0, "a topic has partitions");
     page_.log_id = Id128::random();
+    const std::size_t slash = settings_.folder.rfind('/');
+    if (slash != std::string::npos) FS_TRY(files_.sync_folder(settings_.folder.substr(0, slash)));
     return files_.replace_file(
         path, encode_topic_identity(
                   {.log_id = page_.log_id, .partitions = settings_.options.partitions}));
   }
-  FS_TRY(const std::string bytes, files_.read_file(path));
-  FS_TRY(const TopicIdentity identity, decode_topic_identity(bytes));
+  FS_TRY(const TopicIdentity identity, decode_topic_identity(*bytes));
   if (identity.partitions != settings_.options.partitions) {
     return fail(ErrorKind::InvalidArgument,
                 fmt::format("has {} partitions for life, {} are configured", identity.partitions,
@@ -138,11 +146,24 @@ Result<void> TopicWriter::read_segments() {
     segments_.push_back({.header = *std::move(header), .file_bytes = file_bytes});
   }
   if (segments_.empty()) return {};
-  page_.first_sequence = segments_.front().header.sequence;
   page_.last_sequence = segments_.back().header.sequence;
   FS_TRY(active_,
          files_.open(segment_path(settings_.folder, page_.last_sequence), io::OpenMode::ReadWrite));
   return {};
+}
+
+// A file that retention gave up may still be there, because it could not be removed: it is known
+// from the control page, or because files after it are gone.
+void TopicWriter::leave_out_expired(const std::optional<ControlPage>& known) {
+  if (segments_.empty()) return;
+  auto first = segments_.end() - 1;
+  while (first != segments_.begin() && (first - 1)->header.sequence + 1 == first->header.sequence &&
+         (!known || (first - 1)->header.sequence >= known->first_sequence))
+    --first;
+  for (auto each = segments_.begin(); each != first; ++each)
+    leftovers_.push_back(segment_path(settings_.folder, each->header.sequence));
+  segments_.erase(segments_.begin(), first);
+  page_.first_sequence = segments_.front().header.sequence;
 }
 
 Result<TopicWriter::Scan> TopicWriter::scan_last(const std::optional<ControlPage>& known) {
@@ -267,21 +288,35 @@ Result<void> TopicWriter::roll(std::uint64_t frame_bytes) {
   };
   for (const PartitionEnd& each : page_.partitions)
     header.partitions.push_back({each.end, each.data_end, each.last_append});
+  auto begun = begin_file(ready, header);
+  if (!begun) {
+    (void)files_.remove(ready);  // or each attempt would leave one
+    return fail(std::move(begun).error());
+  }
+  FS_CRASH_POINT("log.after_roll");
+  FS_TRY(const std::uint64_t file_bytes, (*begun)->size());
+  active_ = *std::move(begun);
+  page_.last_sequence = header.sequence;
+  if (segments_.empty()) page_.first_sequence = header.sequence;
+  page_.durable_end = header_bytes;
+  segments_.push_back({.header = std::move(header), .file_bytes = file_bytes});
+  return {};
+}
+
+Result<std::unique_ptr<io::File>> TopicWriter::begin_file(const std::string& ready,
+                                                          const SegmentHeader& header) {
   FS_TRY(auto file, files_.open(ready, io::OpenMode::ReadWrite));
   const std::string encoded = encode_segment_header(header);
   const std::string_view parts[] = {encoded};
   FS_TRY(file->write_at(0, parts));
   FS_TRY(file->sync());
   FS_CRASH_POINT("log.after_roll_header");
-  FS_TRY(files_.rename(ready, segment_path(settings_.folder, header.sequence)));
-  FS_TRY(files_.sync_folder(settings_.folder));
-  FS_TRY(const std::uint64_t file_bytes, file->size());
-  active_ = std::move(file);
-  page_.last_sequence = header.sequence;
-  if (segments_.empty()) page_.first_sequence = header.sequence;
-  page_.durable_end = header_bytes;
-  segments_.push_back({.header = std::move(header), .file_bytes = file_bytes});
-  return {};
+  auto named = files_.rename(ready, segment_path(settings_.folder, header.sequence));
+  if (named) named = files_.sync_folder(settings_.folder);
+  // The next file may be there or not, whatever the reason: nothing may be written any more to the
+  // one before it.
+  if (!named) return fail(ErrorKind::Unavailable, std::move(named).error().what);
+  return file;
 }
 
 Result<void> TopicWriter::publish() {
@@ -435,8 +470,32 @@ void TopicWriter::watch_clock() {
   seen_at_ = at;
 }
 
+// The file goes to the pool or away.
+Result<void> TopicWriter::give_up(const Segment& segment) {
+  const std::string path = segment_path(settings_.folder, segment.header.sequence);
+  leftovers_.push_back(path);
+  if (pool_.size() >= settings_.pool_segments || segment.file_bytes != settings_.segment_bytes) {
+    FS_TRY(files_.remove(path));
+    leftovers_.pop_back();
+    return files_.sync_folder(settings_.folder);
+  }
+  const std::string ready = next_ready_path();
+  FS_TRY(files_.rename(path, ready));
+  leftovers_.pop_back();
+  FS_CRASH_POINT("log.after_recycle");
+  // Before that, a power loss could bring the old name back to what has been written anew.
+  FS_TRY(files_.sync_folder(settings_.folder));
+  pool_.push_back(ready);
+  return {};
+}
+
 Result<void> TopicWriter::expire() {
   watch_clock();
+  while (!leftovers_.empty()) {
+    const auto removed = files_.remove(leftovers_.back());
+    if (!removed && removed.error().kind != ErrorKind::NotFound) return removed;
+    leftovers_.pop_back();
+  }
   const TopicOptions& options = settings_.options;
   const auto total_bytes = [&] {
     std::uint64_t total = 0;
@@ -456,15 +515,7 @@ Result<void> TopicWriter::expire() {
       page_.partitions[p].begin = segments_.front().header.partitions[p].end;
     FS_TRY(publish());
     expired_segments_ += 1;
-    const std::string path = segment_path(settings_.folder, first.header.sequence);
-    if (pool_.size() < settings_.pool_segments && first.file_bytes == settings_.segment_bytes) {
-      const std::string ready = next_ready_path();
-      FS_TRY(files_.rename(path, ready));
-      pool_.push_back(ready);
-    } else {
-      FS_TRY(files_.remove(path));
-    }
-    FS_TRY(files_.sync_folder(settings_.folder));
+    FS_TRY(give_up(first));
     FS_CRASH_POINT("log.after_expire");
   }
   return {};

@@ -87,10 +87,14 @@ class TopicWriter {
   Result<void> recover();
   Result<void> read_identity();
   Result<void> read_segments();
+  void leave_out_expired(const std::optional<ControlPage>& known);
   Result<Scan> scan_last(const std::optional<ControlPage>& known);
   Result<void> roll(std::uint64_t frame_bytes);
+  Result<std::unique_ptr<io::File>> begin_file(const std::string& ready,
+                                               const SegmentHeader& header);
   Result<std::string> take_ready_file(std::uint64_t bytes);
   std::string next_ready_path();
+  Result<void> give_up(const Segment& segment);
   Result<void> publish();
   Result<void> check_reserve();
   Result<void> commit(std::span<Pending> group);
@@ -107,6 +111,7 @@ class TopicWriter {
   std::unique_ptr<io::File> active_;
   std::deque<Segment> segments_;  // the last one is `active_`
   std::vector<std::string> pool_;
+  std::vector<std::string> leftovers_;  // expired, and could not be removed
   std::uint64_t pool_names_ = 0;
   ControlPage page_;
   MicrosUtc last_time_ = 0;
