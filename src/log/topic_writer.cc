@@ -243,6 +243,7 @@ Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std
           std::string_view(zeros).substr(0, std::min<std::uint64_t>(zeros.size(), bytes - at))};
       FS_TRY(file->write_at(at, parts));
     }
+    FS_CRASH_POINT("log.pool.before_sync");
     return file->sync();
   };
   auto written = write();

@@ -1,0 +1,19 @@
+"""What a part of tools/torture leaves for docs/reliability.md: one JSON file a part, in build/logs."""
+import datetime
+import json
+import subprocess
+
+from harness import ROOT
+
+LOGS = ROOT / "build/logs"
+
+
+def record_part(part, what, times, acknowledged=None, lost=None, twice=None, phantoms=None, **notes):
+    """`what` was done so many `times`; then counts of what the ledger holds, None where a part counts no records.
+    notes: further figures, shown below the table."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    (LOGS / f"reliability-{part}.json").write_text(json.dumps({
+        "part": part, "what": what, "times": times, "acknowledged": acknowledged, "lost": lost, "twice": twice,
+        "phantoms": phantoms, "notes": notes, "date": datetime.date.today().isoformat(),
+        "commit": commit.stdout.strip() or "unknown"}, indent=1) + "\n")
