@@ -1,5 +1,5 @@
 """Every named crash point kills the real binary, again and again, while payloads are sent; an outside ledger knows what
-was acknowledged.  POINT_HITS: how often each must be met (2)."""
+was acknowledged.  POINT_HITS: how often each must be met (1)."""
 import collections
 import os
 import random
@@ -14,7 +14,7 @@ from recording import record_hour, send
 from reliability import record_part
 from roles import ARMED_SECONDS, CRASH_POINTS, RARE_POINTS, Roles
 
-HITS = int(os.environ.get("POINT_HITS", "2"))
+HITS = int(os.environ.get("POINT_HITS", "1"))
 MINUTES_MAX = 10 + HITS  # for all of them
 RARE_SECONDS = 45  # until a point that is passed now and then counts as not met in this life
 LIVES_BETWEEN_BREATHS, BREATH_SECONDS = 5, 2  # the stages must get on, too
