@@ -2,6 +2,7 @@
 import datetime
 import json
 import subprocess
+import sys
 
 from harness import ROOT
 
@@ -17,3 +18,8 @@ def record_part(part, what, times, acknowledged=None, lost=None, twice=None, pha
         "part": part, "what": what, "times": times, "acknowledged": acknowledged, "lost": lost, "twice": twice,
         "phantoms": phantoms, "notes": notes, "date": datetime.date.today().isoformat(),
         "commit": commit.stdout.strip() or "unknown"}, indent=1) + "\n")
+
+
+if __name__ == "__main__":  # PART WHAT TIMES [NAME=NUMBER ...]
+    named = (argument.split("=") for argument in sys.argv[4:])
+    record_part(*sys.argv[1:3], int(sys.argv[3]), **{name: int(value) for name, value in named})

@@ -102,8 +102,9 @@ def test_nothing_is_lost_wherever_a_role_dies():
         counted = collections.Counter(crashes)
         print("\n".join(f"{counted[name]:6} {name}" for name in sorted(points_in_sources())))
         unmet = sorted(name for name in points_in_sources() if counted[name] < HITS)
-        record_part("points", f"deaths at {len(counted)} named points of the real binary", len(crashes),
-                    len(ledger.acknowledged), len(missing), len(twice), len(phantoms),
-                    least_hit=min(counted.values()), unmet=unmet)
+        if "POINT_HITS" in os.environ:
+            record_part("points", f"deaths at {len(counted)} named points of the real binary", len(crashes),
+                        len(ledger.acknowledged), len(missing), len(twice), len(phantoms),
+                        least_hit=min(counted.values()), unmet=unmet)
         assert (len(missing), len(twice), len(phantoms)) == (0, 0, 0)
         assert not unmet
