@@ -1,5 +1,7 @@
 #include "io/file_system.h"
 
+#include "io/crash_point.h"
+
 namespace flagstream::io {
 
 bool FileSystem::exists(const std::string& path) { return open(path, OpenMode::Read).has_value(); }
@@ -22,7 +24,9 @@ Result<void> FileSystem::replace_file(const std::string& path, std::string_view 
     FS_TRY(file->write_at(0, parts));
     FS_TRY(file->sync());
   }
+  FS_CRASH_POINT("file.replace.before_rename");
   FS_TRY(rename(temporary, path));
+  FS_CRASH_POINT("file.replace.after_rename");
   const std::size_t slash = path.rfind('/');
   return sync_folder(slash == std::string::npos ? "." : path.substr(0, slash));
 }

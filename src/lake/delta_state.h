@@ -32,6 +32,7 @@ struct TransactionMark {
 
 struct TableState {
   std::int64_t version = -1;             // of the last commit; -1: no table
+  std::int64_t checkpoint = 0;           // version of the newest checkpoint; 0: none
   std::int64_t committed_at = 0;         // milliseconds UTC, from the last commit that said so
   std::map<std::string, AddFile> files;  // live, by path
   std::map<std::string, std::int64_t> removed;   // tombstones: path -> milliseconds UTC

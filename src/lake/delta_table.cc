@@ -120,7 +120,7 @@ Result<TableState> read_table(io::FileSystem& files, Session& duckdb, const std:
   }
   if (checkpoint >= 0) {
     FS_TRY(read_checkpoint(duckdb, log + "/" + checkpoint_name(checkpoint), state));
-    state.version = checkpoint;
+    state.version = state.checkpoint = checkpoint;
   }
   FS_TRY(read_commits_after(files, folder, state));
   if (state.version < last) {
@@ -223,6 +223,7 @@ Result<void> DeltaTable::write_checkpoint() {
   FS_TRY(files_->rename(parquet, log_path(checkpoint_name(state_.version))));
   FS_TRY(files_->remove(lines));
   FS_TRY(files_->sync_folder(folder_ + std::string(kLogFolder)));
+  state_.checkpoint = state_.version;
   FS_CRASH_POINT("lake.checkpoint.after_rename");
   return files_->replace_file(
       log_path("_last_checkpoint"),

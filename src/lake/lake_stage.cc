@@ -351,7 +351,8 @@ Result<void> LakeStage::Fold::commit() {
   pending_ = {};
   committed_ = progress_;
   committed_since_ = clock_.monotonic();
-  if (table_->state().version % settings_.checkpoint_commits == 0) {
+  // By the distance, so that a checkpoint which a crash has cost is made up for at once.
+  if (table_->state().version - table_->state().checkpoint >= settings_.checkpoint_commits) {
     FS_TRY(table_->write_checkpoint());
     FS_TRY(tidy_up());
   }

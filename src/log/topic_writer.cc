@@ -60,6 +60,9 @@ Result<void> TopicWriter::recover() {
   FS_TRY(lock_, files_.open(settings_.folder + "/LOCK", io::OpenMode::Create));
   FS_TRY(lock_->lock_exclusive());
   FS_TRY(read_identity());
+  // A name that was given just before the last stop may not be durable; what is appended behind it
+  // must not go with it.
+  FS_TRY(files_.sync_folder(settings_.folder));
   const std::optional<ControlPage> known = read_known_page();
   FS_TRY(control_, files_.open(control_path(settings_.folder), io::OpenMode::Create));
   published_ = files_.open_signal(control_path(settings_.folder), kControlChecksumOffset);
@@ -122,15 +125,19 @@ std::optional<ControlPage> TopicWriter::read_known_page() {
 
 Result<void> TopicWriter::read_identity() {
   const std::string path = topic_path(settings_.folder);
-  if (!files_.exists(path)) {
+  const auto bytes = files_.read_file(path);
+  // Any other failure is no reason to give the topic a new identity, with which it would be lost.
+  if (!bytes && bytes.error().kind != ErrorKind::NotFound) return fail(bytes.error());
+  if (!bytes) {
     FS_ASSERT(settings_.options.partitions > 0, "a topic has partitions");
     page_.log_id = Id128::random();
+    const std::size_t slash = settings_.folder.rfind('/');
+    if (slash != std::string::npos) FS_TRY(files_.sync_folder(settings_.folder.substr(0, slash)));
     return files_.replace_file(
         path, encode_topic_identity(
                   {.log_id = page_.log_id, .partitions = settings_.options.partitions}));
   }
-  FS_TRY(const std::string bytes, files_.read_file(path));
-  FS_TRY(const TopicIdentity identity, decode_topic_identity(bytes));
+  FS_TRY(const TopicIdentity identity, decode_topic_identity(*bytes));
   if (identity.partitions != settings_.options.partitions) {
     return fail(ErrorKind::InvalidArgument,
                 fmt::format("has {} partitions for life, {} are configured", identity.partitions,
@@ -150,6 +157,11 @@ Result<void> TopicWriter::read_segments(const std::optional<ControlPage>& known)
     if (name.ends_with(kIndexSuffix)) indexes.insert(path);
     if (!is_segment_name(name)) continue;
     const std::uint64_t sequence = std::stoull(name.substr(0, kSequenceDigits), nullptr, 16);
+    if (known && sequence < known->first_sequence) {
+      // Retention gave it up, and it could not be removed.
+      leftovers_.push_back(path);
+      continue;
+    }
     indexes.erase(index_path(settings_.folder, sequence));
     FS_TRY(Segment segment, read_segment(sequence, known));
     segments_.push_back(std::move(segment));
@@ -269,6 +281,7 @@ Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std
           std::string_view(zeros).substr(0, std::min<std::uint64_t>(zeros.size(), bytes - at))};
       FS_TRY(file->write_at(at, parts));
     }
+    FS_CRASH_POINT("log.pool.before_sync");
     return file->sync();
   };
   auto written = write();
@@ -315,24 +328,38 @@ Result<void> TopicWriter::roll(std::uint64_t frame_bytes) {
   };
   for (const PartitionEnd& each : page_.partitions)
     header.partitions.push_back({each.end, each.data_end, each.last_append});
+  auto begun = begin_file(ready, header);
+  if (!begun) {
+    (void)files_.remove(ready);  // or each attempt would leave one
+    return fail(std::move(begun).error());
+  }
+  FS_CRASH_POINT("log.after_roll");
+  FS_TRY(const std::uint64_t file_bytes, (*begun)->size());
+  seal_index();
+  FS_CRASH_POINT("log.after_index");
+  index_.emplace(header);
+  active_ = *std::move(begun);
+  page_.last_sequence = header.sequence;
+  if (segments_.empty()) page_.first_sequence = header.sequence;
+  page_.durable_end = header_bytes;
+  segments_.push_back({.header = std::move(header), .file_bytes = file_bytes});
+  return {};
+}
+
+Result<std::unique_ptr<io::File>> TopicWriter::begin_file(const std::string& ready,
+                                                          const SegmentHeader& header) {
   FS_TRY(auto file, files_.open(ready, io::OpenMode::ReadWrite));
   const std::string encoded = encode_segment_header(header);
   const std::string_view parts[] = {encoded};
   FS_TRY(file->write_at(0, parts));
   FS_TRY(file->sync());
   FS_CRASH_POINT("log.after_roll_header");
-  FS_TRY(files_.rename(ready, segment_path(settings_.folder, header.sequence)));
-  FS_TRY(files_.sync_folder(settings_.folder));
-  FS_TRY(const std::uint64_t file_bytes, file->size());
-  seal_index();
-  FS_CRASH_POINT("log.after_index");
-  index_.emplace(header);
-  active_ = std::move(file);
-  page_.last_sequence = header.sequence;
-  if (segments_.empty()) page_.first_sequence = header.sequence;
-  page_.durable_end = header_bytes;
-  segments_.push_back({.header = std::move(header), .file_bytes = file_bytes});
-  return {};
+  auto named = files_.rename(ready, segment_path(settings_.folder, header.sequence));
+  if (named) named = files_.sync_folder(settings_.folder);
+  // The next file may be there or not, whatever the reason: nothing may be written any more to the
+  // one before it.
+  if (!named) return fail(ErrorKind::Unavailable, std::move(named).error().what);
+  return file;
 }
 
 Result<void> TopicWriter::publish() {
@@ -497,8 +524,32 @@ void TopicWriter::watch_clock() {
   seen_at_ = at;
 }
 
+// The file goes to the pool or away.
+Result<void> TopicWriter::give_up(const Segment& segment) {
+  const std::string path = segment_path(settings_.folder, segment.header.sequence);
+  leftovers_.push_back(path);
+  if (pool_.size() >= settings_.pool_segments || segment.file_bytes != settings_.segment_bytes) {
+    FS_TRY(files_.remove(path));
+    leftovers_.pop_back();
+    return files_.sync_folder(settings_.folder);
+  }
+  const std::string ready = next_ready_path();
+  FS_TRY(files_.rename(path, ready));
+  leftovers_.pop_back();
+  FS_CRASH_POINT("log.after_recycle");
+  // Before that, a power loss could bring the old name back to what has been written anew.
+  FS_TRY(files_.sync_folder(settings_.folder));
+  pool_.push_back(ready);
+  return {};
+}
+
 Result<void> TopicWriter::expire() {
   watch_clock();
+  while (!leftovers_.empty()) {
+    const auto removed = files_.remove(leftovers_.back());
+    if (!removed && removed.error().kind != ErrorKind::NotFound) return removed;
+    leftovers_.pop_back();
+  }
   const TopicOptions& options = settings_.options;
   const auto total_bytes = [&] {
     std::uint64_t total = 0;
@@ -521,15 +572,7 @@ Result<void> TopicWriter::expire() {
     (void)files_.remove(
         index_path(settings_.folder, first.header.sequence));  // may never have been
     quarantine_.forget_before(page_.first_sequence);
-    const std::string path = segment_path(settings_.folder, first.header.sequence);
-    if (pool_.size() < settings_.pool_segments && first.file_bytes == settings_.segment_bytes) {
-      const std::string ready = next_ready_path();
-      FS_TRY(files_.rename(path, ready));
-      pool_.push_back(ready);
-    } else {
-      FS_TRY(files_.remove(path));
-    }
-    FS_TRY(files_.sync_folder(settings_.folder));
+    FS_TRY(give_up(first));
     FS_CRASH_POINT("log.after_expire");
   }
   return {};

@@ -105,8 +105,11 @@ class TopicWriter {
   void verify_after_error();
   void seal_index();
   Result<void> roll(std::uint64_t frame_bytes);
+  Result<std::unique_ptr<io::File>> begin_file(const std::string& ready,
+                                               const SegmentHeader& header);
   Result<std::string> take_ready_file(std::uint64_t bytes);
   std::string next_ready_path();
+  Result<void> give_up(const Segment& segment);
   Result<void> publish();
   Result<void> check_reserve();
   Result<void> commit(std::span<Pending> group);
@@ -126,6 +129,7 @@ class TopicWriter {
   std::optional<SegmentIndex> index_;  // of `active_`; none while that cannot be read
   Quarantine quarantine_;
   std::vector<std::string> pool_;
+  std::vector<std::string> leftovers_;  // expired, and could not be removed
   std::uint64_t pool_names_ = 0;
   ControlPage page_;
   MicrosUtc last_time_ = 0;

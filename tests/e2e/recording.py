@@ -11,10 +11,10 @@ import uuid
 FLAGS = ["new-checkout", "banner-text", "search-config", "dark-mode", "free-shipping"]
 
 
-def record_hour(count, seed, end_ms, goes_on=lambda: False):
+def record_hour(count, seed, end_ms, goes_on=lambda: False, padding=0):
     """`count` payloads over one hour of event time that ends at end_ms, and more at its end for as long as
     goes_on().  Payload n carries one custom event with data {"n": n}, so that every payload can be found again, and
-    one summary."""
+    one summary.  `padding`: further bytes in the event, which do not compress."""
     rng = random.Random(seed)
     for n in itertools.takewhile(lambda n: n < count or goes_on(), itertools.count()):
         at = end_ms - 3_600_000 + min(n, count) * 3_600_000 // count
@@ -26,7 +26,8 @@ def record_hour(count, seed, end_ms, goes_on=lambda: False):
         user = {"kind": "user", "key": f"user-{rng.randint(0, 999)}"}
         events = [
             {"kind": "index", "creationDate": at, "context": user},
-            {"kind": "custom", "creationDate": at, "key": "recorded", "context": user, "data": {"n": n}, "metricValue": n % 7},
+            {"kind": "custom", "creationDate": at, "key": "recorded", "context": user, 
+             "data": {"n": n} | ({"padding": rng.randbytes(padding // 2).hex()} if padding else {}), "metricValue": n % 7},
             {"kind": "summary", "startDate": at - 500, "endDate": at, "features": features},
         ]
         yield n, str(uuid.UUID(int=rng.getrandbits(128), version=4)), json.dumps(events).encode(), features

@@ -15,15 +15,23 @@ ROLES = {
     "processor": ["--role", "processor", "--stages", "transform,analytics"],
     "lake": ["--role", "processor", "--stages", "lake"],
 }
-# Places where each role may be told to die; each is passed many times a second under load, or at start.
+# Passed when a segment file is full, and when retention has something to delete.
+ROLLING_POINTS = ["log.pool.before_sync", "log.after_roll_header", "log.after_roll", "log.after_recycle", "log.after_expire"]
+# Passed with every hundredth commit, and with each that follows one which died there.
+CHECKPOINT_POINTS = ["lake.checkpoint.before_rename", "lake.checkpoint.after_rename"]
+RARE_POINTS = {*ROLLING_POINTS, *CHECKPOINT_POINTS}
+# Places where each role may be told to die; but for the rare ones each is passed many times a second under load, or
+# at start.
 CRASH_POINTS = {
     "gateway": ["ingest.before_append", "ingest.after_durable_before_ack", "log.after_write_before_sync",
-                "log.after_sync_before_ack"],
-    "control": ["control.after_commit_before_publish", "control.after_publish_before_mark"],
+                "log.after_sync_before_ack", *ROLLING_POINTS, "file.replace.before_rename", "file.replace.after_rename"],
+    "control": ["control.after_commit_before_publish", "control.after_publish_before_mark",
+                "control.after_memberships_before_mark"],
     "processor": ["pipeline.before_fold", "pipeline.after_sink_append", "pipeline.checkpoint.before_write",
                   "pipeline.checkpoint.after_write", "analytics.before_results_write", "analytics.after_results_write",
-                  "log.after_write_before_sync", "log.after_sync_before_ack"],
-    "lake": ["lake.before_parquet", "lake.after_parquet", "lake.before_commit", "lake.after_link", "lake.after_commit"],
+                  "log.after_write_before_sync", "log.after_sync_before_ack", *ROLLING_POINTS],
+    "lake": ["lake.before_parquet", "lake.after_parquet", "lake.before_commit", "lake.after_link", "lake.after_commit",
+             *CHECKPOINT_POINTS],
 }
 # The lake passes its points with each commit, once a second in these tests; the others pass theirs far more often.
 HITS_MAX = {"gateway": 20, "control": 20, "processor": 20, "lake": 4}
@@ -62,6 +70,8 @@ class Roles(Server):
         for role in self.roles.values():
             role.start()
         wait_until(self.is_ready, seconds, "all roles serve")
+        answer = self.api("POST", "/api/v2/segments/demo/production", {"key": "edited", "name": "edited", "unbounded": True})
+        assert answer.status in (201, 409), answer.body
 
     def __init__(self, settings=None, **rest):
         self.settings_given, self.edits = settings, 0
@@ -84,6 +94,8 @@ class Roles(Server):
         self.edits += 1
         try:
             self.flag_on("free-shipping", on=self.edits % 2 == 0)
+            self.api("POST", "/api/v2/segments/demo/production/edited/contexts",
+                     {"included": {"add": [f"user-{self.edits}"]}})
         except (OSError, AssertionError):
             pass  # control or the gateway is dead just now
 
@@ -112,7 +124,8 @@ class Roles(Server):
             role.process.wait()
             role.kills += 1
             armed[name] = time.monotonic() + ARMED_SECONDS
-            role.start(f"{rng.choice(CRASH_POINTS[name])}:{rng.randint(1, HITS_MAX[name])}")
+            often = [point for point in CRASH_POINTS[name] if point not in RARE_POINTS]
+            role.start(f"{rng.choice(often)}:{rng.randint(1, HITS_MAX[name])}")
         for role in self.roles.values():
             role.stop(signal.SIGKILL)
             role.start()

@@ -5,6 +5,7 @@ import time
 
 from harness import wait_until
 from recording import record_hour, send
+from reliability import record_part
 from roles import Roles
 
 KILLS = int(os.environ.get("FLAGSTREAM_KILLS", "20"))
@@ -36,6 +37,9 @@ def test_nothing_acknowledged_is_lost_or_counted_twice_through_kills_of_every_ro
         missing = ledger.acknowledged - found.keys()
         twice = {n for n, count in found.items() if count != 1}
         phantoms = found.keys() - ledger.features.keys()
+        if "FLAGSTREAM_KILLS" in os.environ:
+            record_part("kill", "SIGKILLs of the roles at random moments", sum(role.kills for role in server.roles.values()),
+                        len(ledger.acknowledged), len(missing), len(twice), len(phantoms))
         assert (len(missing), len(twice), len(phantoms)) == (0, 0, 0)
         assert len(ledger.acknowledged) + len(ledger.unknown) >= PAYLOADS
         expected = ledger.totals(found)
