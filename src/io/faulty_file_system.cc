@@ -50,6 +50,12 @@ class FaultyFileSystem::FaultyFile final : public File {
     return below_->read_at(offset, out);
   }
 
+  Result<std::size_t> read_from_disk(std::uint64_t offset, std::span<char> out) const override {
+    if (const Verdict verdict = files_.judge(Call::Read); verdict.error != 0)
+      return failure(verdict.error, Call::Read, path_);
+    return below_->read_from_disk(offset, out);
+  }
+
   Result<void> write_at(std::uint64_t offset, std::span<const std::string_view> parts) override {
     const Verdict verdict = files_.judge(Call::Write);
     if (verdict.error == 0) return below_->write_at(offset, parts);

@@ -57,6 +57,9 @@ class FaultyFileSystem final : public FileSystem {
   Result<std::vector<std::string>> list(const std::string& folder) override;
   Result<void> sync_folder(const std::string& path) override;
   Result<DiskSpace> disk_space(const std::string& path) override { return below_.disk_space(path); }
+  std::unique_ptr<Signal> open_signal(const std::string& path, std::uint64_t offset) override {
+    return below_.open_signal(path, offset);
+  }
 
  private:
   class FaultyFile;
