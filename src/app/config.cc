@@ -295,6 +295,10 @@ const std::vector<Key>& keys() {
        "Free disk kept for processing: below it (or 5 % of the disk, if more) new events are "
        "answered 503.",
        assign_bytes<&Config::reserve_bytes, 0, kTiB>},
+      {"log.scrub_interval", Kind::Duration, "1m", "0s to 1d",
+       "In about this time one segment file of each topic is read again from the disk and "
+       "checked, so that damage is found before anybody needs what is there; 0s is never.",
+       assign_duration<&Config::scrub_interval, 0, 86'400>},
       {"pipeline.workers", Kind::Count, "1", "1 to 256",
        "Threads of each stage; partitions are spread over them.",
        assign_count<&Config::workers, 1, 256>},

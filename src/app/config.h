@@ -36,6 +36,7 @@ struct Config {
   std::chrono::microseconds retention = std::chrono::hours(24 * 7);
   std::uint64_t retention_bytes = 0;
   std::uint64_t reserve_bytes = 1ull << 30;
+  std::chrono::microseconds scrub_interval = std::chrono::minutes(1);
 
   std::chrono::microseconds heartbeat = std::chrono::seconds(30);
   std::chrono::microseconds max_stream_age{0};

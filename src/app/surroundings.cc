@@ -54,7 +54,8 @@ Surroundings::Surroundings(const ServeOptions& options, std::string_view role)
   log = log::open_local_log({.folder = folder.log(),
                              .segment_bytes = config.segment_bytes,
                              .pool_segments = static_cast<std::uint32_t>(config.pool_segments),
-                             .reserve_bytes = config.reserve_bytes},
+                             .reserve_bytes = config.reserve_bytes,
+                             .scrub_interval = config.scrub_interval},
                             files, clock, registry);
 }
 
@@ -63,7 +64,7 @@ log::TopicOptions Surroundings::event_topics() const {
           .retention = config.retention,
           .retention_bytes = config.retention_bytes,
           .ticks = false,
-          .leave_reserve = false};
+          .refuse_at = log::DiskMark::Critical};
 }
 
 Result<std::unique_ptr<http::Server>> Surroundings::serve_status(const std::string& name,

@@ -156,7 +156,7 @@ Result<SegmentHeader> read_segment_header(io::FileSystem& files, const std::stri
   auto header = decode_segment_header(std::string_view(bytes).substr(0, got));
   if (header && header->sequence != sequence)
     return fail(ErrorKind::DataLoss, "the segment header is another file's");
-  if (header || header.error().kind != ErrorKind::DataLoss) return header;
+  if (header) return header;
   const auto index = read_index(files, folder, sequence);
   return index ? Result<SegmentHeader>(index->header()) : header;
 }

@@ -16,8 +16,6 @@ constexpr std::string_view kIndexSuffix = ".idx";
 constexpr std::string_view kPoolPrefix = "pool-";
 constexpr std::size_t kSequenceDigits = 16;
 constexpr std::size_t kZeroBytes = 1 << 20;
-constexpr std::uint64_t kReserveOfDisk = 20;  // the reserve is at least one part in so many
-constexpr std::int64_t kReserveCheckMicros = kMicrosPerSecond;
 constexpr std::int64_t kHealPauseMicros = kMicrosPerSecond;
 constexpr std::int64_t kJumpMicros = kMicrosPerHour;  // of a clock that is not believed at once
 
@@ -59,6 +57,8 @@ Result<void> TopicWriter::recover() {
   FS_TRY(lock_, files_.open(settings_.folder + "/LOCK", io::OpenMode::Create));
   FS_TRY(lock_->lock_exclusive());
   FS_TRY(read_identity());
+  // A name that a killed process gave may be only in the cache, and nothing must build on it.
+  FS_TRY(files_.sync_folder(settings_.folder));
   const std::optional<ControlPage> known = read_known_page();
   FS_TRY(control_, files_.open(control_path(settings_.folder), io::OpenMode::Create));
 
@@ -234,7 +234,8 @@ Result<bool> TopicWriter::scan_last(const std::optional<ControlPage>& known) {
 
 // What was acknowledged before an I/O error is there only if the disk has it.
 void TopicWriter::verify_after_error() {
-  const Segment& last = segments_.back();
+  Segment& last = segments_.back();
+  last.has_failed = true;
   const auto file =
       files_.open(segment_path(settings_.folder, last.header.sequence), io::OpenMode::Read);
   if (!file) return;
@@ -277,7 +278,11 @@ std::string TopicWriter::next_ready_path() {
 }
 
 std::optional<std::string> TopicWriter::wanted_ready_file() {
-  if (pool_.size() >= settings_.pool_segments || is_below_reserve_) return std::nullopt;
+  // On a disk that fills up one is enough to keep appends from waiting.
+  const DiskMark mark = disk_.mark();
+  const std::uint32_t most = mark == DiskMark::None ? settings_.pool_segments : 1;
+  if (pool_.size() >= std::min(most, settings_.pool_segments) || mark == DiskMark::Critical)
+    return std::nullopt;
   return next_ready_path();
 }
 
@@ -310,14 +315,23 @@ Result<void> TopicWriter::roll(std::uint64_t frame_bytes) {
   };
   for (const PartitionEnd& each : page_.partitions)
     header.partitions.push_back({each.end, each.data_end, each.last_append});
-  FS_TRY(auto file, files_.open(ready, io::OpenMode::ReadWrite));
-  const std::string encoded = encode_segment_header(header);
-  const std::string_view parts[] = {encoded};
-  FS_TRY(file->write_at(0, parts));
-  FS_TRY(file->sync());
-  FS_CRASH_POINT("log.after_roll_header");
-  FS_TRY(files_.rename(ready, segment_path(settings_.folder, header.sequence)));
-  FS_TRY(files_.sync_folder(settings_.folder));
+  const auto begin = [&]() -> Result<std::unique_ptr<io::File>> {
+    FS_TRY(auto file, files_.open(ready, io::OpenMode::ReadWrite));
+    const std::string encoded = encode_segment_header(header);
+    const std::string_view parts[] = {encoded};
+    FS_TRY(file->write_at(0, parts));
+    FS_TRY(file->sync());
+    FS_CRASH_POINT("log.after_roll_header");
+    FS_TRY(files_.rename(ready, segment_path(settings_.folder, header.sequence)));
+    FS_TRY(files_.sync_folder(settings_.folder));
+    return file;
+  };
+  auto begun = begin();
+  if (!begun) {  // an attempt each second must not fill the disk
+    (void)files_.remove(ready);
+    return fail(std::move(begun).error());
+  }
+  std::unique_ptr<io::File> file = *std::move(begun);
   FS_TRY(const std::uint64_t file_bytes, file->size());
   seal_index();
   FS_CRASH_POINT("log.after_index");
@@ -336,18 +350,10 @@ Result<void> TopicWriter::publish() {
   return control_->write_at(0, parts);
 }
 
-Result<void> TopicWriter::check_reserve() {
-  if (settings_.options.leave_reserve && settings_.reserve_bytes > 0) {
-    const std::int64_t now = clock_.monotonic();
-    if (reserve_checked_ == 0 || now - reserve_checked_ >= kReserveCheckMicros) {
-      reserve_checked_ = now;
-      FS_TRY(const io::DiskSpace disk, files_.disk_space(settings_.folder));
-      is_below_reserve_ =
-          disk.free < std::max(settings_.reserve_bytes, disk.total / kReserveOfDisk);
-    }
-  }
-  if (is_below_reserve_)
-    return fail(ErrorKind::ResourceExhausted, "the disk is down to its reserve");
+Result<void> TopicWriter::check_disk() {
+  const std::optional<DiskMark> refuse_at = settings_.options.refuse_at;
+  if (refuse_at && disk_.mark() >= *refuse_at)
+    return fail(ErrorKind::ResourceExhausted, "the disk is too full for this topic");
   return {};
 }
 
@@ -378,7 +384,7 @@ void TopicWriter::write(std::span<Pending> group) {
   while (!group.empty()) {
     if (page_.is_poisoned && !heal())
       return refuse(group, Error(ErrorKind::Unavailable, "the log's writer has failed"));
-    if (const auto room = check_reserve(); !room) return refuse(group, room.error());
+    if (const auto room = check_disk(); !room) return refuse(group, room.error());
     std::uint64_t bytes = 0;
     std::size_t count = 0;
     const std::uint64_t room = segments_.back().file_bytes - page_.durable_end;
@@ -511,7 +517,8 @@ Result<void> TopicWriter::expire() {
         index_path(settings_.folder, first.header.sequence));  // may never have been
     quarantine_.forget_before(page_.first_sequence);
     const std::string path = segment_path(settings_.folder, first.header.sequence);
-    if (pool_.size() < settings_.pool_segments && first.file_bytes == settings_.segment_bytes) {
+    const bool is_reusable = first.file_bytes == settings_.segment_bytes && !first.has_failed;
+    if (pool_.size() < settings_.pool_segments && is_reusable) {
       const std::string ready = next_ready_path();
       FS_TRY(files_.rename(path, ready));
       pool_.push_back(ready);
