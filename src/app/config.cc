@@ -293,7 +293,7 @@ const std::vector<Key>& keys() {
        assign_bytes<&Config::retention_bytes, 0, 1024 * kTiB>},
       {"log.reserve", Kind::Bytes, "1GiB", "0 to 1TiB",
        "Free disk kept for processing: below it (or 5 % of the disk, if more) new events are "
-       "answered 503.",
+       "answered 503; 0 is none, and no alarm.",
        assign_bytes<&Config::reserve_bytes, 0, kTiB>},
       {"log.scrub_interval", Kind::Duration, "1m", "0s to 1d",
        "In about this time one segment file of each topic is read again from the disk and "

@@ -68,6 +68,7 @@ std::optional<Caretaker::Scrub> Caretaker::choose(bool only_suspects) {
   if (const auto suspect = next_suspect(*page)) {
     auto scrub = begin(*suspect);
     if (scrub) scrub->is_suspect = true;
+    if (!scrub) (void)files_.remove(suspect_path(folder_, *suspect));
     return scrub;
   }
   const std::uint64_t sealed = page->last_sequence - page->first_sequence;
@@ -79,11 +80,15 @@ std::optional<Caretaker::Scrub> Caretaker::choose(bool only_suspects) {
 
 std::optional<Caretaker::Scrub> Caretaker::begin(std::uint64_t sequence) {
   auto file = files_.open(segment_path(folder_, sequence), io::OpenMode::Read);
-  if (!file) return std::nullopt;
-  auto header = read_segment_header(files_, folder_, sequence, partitions_, **file);
+  auto header = file ? read_segment_header(files_, folder_, sequence, partitions_, **file)
+                     : Result<SegmentHeader>(fail(file.error()));
   if (!header) {
-    const auto size = (*file)->size();
-    const DamagedRange all[] = {{.begin = 0, .end = size && *size > 0 ? *size : 1}};
+    const ErrorKind kind = header.error().kind;
+    if (kind != ErrorKind::DataLoss && kind != ErrorKind::NotFound) return std::nullopt;
+    const auto page = read_control_page(files_, folder_);
+    if (!page || page->first_sequence > sequence) return std::nullopt;  // retention was faster
+    const auto size = file ? (*file)->size() : Result<std::uint64_t>(0);
+    const DamagedRange all[] = {{.begin = 0, .end = std::max<std::uint64_t>(size.value_or(0), 1)}};
     quarantine_.add(sequence, all, clock_.now());
     (void)quarantine_.save();
     return std::nullopt;

@@ -560,9 +560,9 @@ TEST(DiskMarks, AreTheReserveTwiceThatAndTheLastBytes) {
   EXPECT_EQ(mark(99, 10'000), DiskMark::Critical);
   EXPECT_EQ(mark(9'998, 100'000), DiskMark::Low) << "10 % of a large disk";
   EXPECT_EQ(mark(4'999, 100'000), DiskMark::Reserve) << "5 %";
-  EXPECT_EQ((DiskMarks{.reserve_bytes = 0, .critical_bytes = 100}.mark_of(
-                {.free = 150, .total = 10'000})),
-            DiskMark::None);
+  EXPECT_EQ(
+      (DiskMarks{.reserve_bytes = 0, .critical_bytes = 100}.mark_of({.free = 50, .total = 10'000})),
+      DiskMark::None);
   EXPECT_EQ(critical_bytes(64 << 20), 384u << 20);
 }
 
@@ -572,6 +572,7 @@ TEST(TopicWriter, AtTheCriticalMarkEventsAreRefusedAndConfigurationIsNot) {
   TopicSettings settings{.folder = kFolder,
                          .segment_bytes = kSegmentBytes,
                          .pool_segments = 4,
+                         .reserve_bytes = 1,
                          .critical_bytes = 1'000'000,
                          .options = {.partitions = 1, .refuse_at = DiskMark::Critical}};
   auto events = *TopicWriter::open(settings, disk, clock);

@@ -13,10 +13,10 @@
 namespace flagstream::log {
 
 struct DiskMarks {
-  std::uint64_t reserve_bytes = 0;   // log.reserve; 0: neither `Low` nor `Reserve` exists
-  std::uint64_t critical_bytes = 0;  // 0: nor does `Critical`
+  std::uint64_t reserve_bytes = 0;  // log.reserve; 0: there are no marks
+  std::uint64_t critical_bytes = 0;
 
-  // Reserve: less than reserve_bytes or 5 % of the disk is free.  Low: less than twice that.
+  // Low: less than twice the reserve is free, which is reserve_bytes or 5 % of the disk, if more.
   DiskMark mark_of(const io::DiskSpace& disk) const;
 };
 

@@ -6,10 +6,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "io/memory_file_system.h"
 #include "log/caretaker.h"
 #include "log/local_reader.h"
 #include "log/segment_index.h"
 #include "log/segment_scan.h"
+#include "log/segment_search.h"
 #include "log/topic_writer.h"
 
 namespace flagstream::log {
@@ -462,6 +464,44 @@ TEST_F(SealedFilesTest, PlacesAreFoundWithAndWithoutIndexes) {
               1'700'000'000'000'000 + static_cast<std::int64_t>(2 * offset + 1) * kMicrosPerSecond),
           offset);
     }
+  }
+}
+
+// Files of many index entries; partition 1 is rare.
+TEST(SegmentSearch, FindsEveryPlaceInFilesOfManyIndexEntries) {
+  io::MemoryFileSystem disk;
+  FakeClock clock(1'700'000'000'000'000);
+  const MicrosUtc start = clock.now();
+  const TopicSettings settings{
+      .folder = "t", .segment_bytes = 512 << 10, .pool_segments = 0, .options = {.partitions = 2}};
+  const auto writer = *TopicWriter::open(settings, disk, clock);
+  std::vector<MicrosUtc> times[2];
+  for (int i = 0; i < 1500; ++i) {
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].partition = i % 200 == 150 ? 1 : 0;
+    one[0].batch.add({std::to_string(times[one[0].partition].size()) + std::string(900, ' ')});
+    writer->write(one);
+    times[one[0].partition].push_back(clock.now());
+    clock.advance(kMicrosPerSecond);
+  }
+  ASSERT_EQ(writer->page().last_sequence, 3u);
+  const auto index = read_index(disk, "t", 1);
+  ASSERT_TRUE(index);
+  const Start late[] = {{0, index->footer().ends[0] - 1}};
+  EXPECT_GT(index->position_before(late), index->footer().end - (66 << 10));
+  for (Partition p = 0; p < 2; ++p) {
+    for (Offset offset = 0; offset < times[p].size(); offset += p == 0 ? 37 : 1) {
+      const Start wanted[] = {{p, offset}};
+      const auto reader = *LocalReader::open(disk, "t", Id128{}, wanted);
+      const auto fetched = reader->next(1, std::chrono::milliseconds(0));
+      ASSERT_EQ(fetched->status, Fetched::Status::Frames);
+      EXPECT_EQ(fetched->frames[0].base_offset, offset);
+      EXPECT_EQ(fetched->frames[0].records[0].substr(0, std::to_string(offset).size() + 1),
+                std::to_string(offset) + " ");
+      EXPECT_EQ(*find_time(disk, "t", writer->page(), p, times[p][offset]), offset);
+      EXPECT_EQ(*find_time(disk, "t", writer->page(), p, times[p][offset] + 1), offset + 1);
+    }
+    EXPECT_EQ(*find_time(disk, "t", writer->page(), p, start - 1), 0u);
   }
 }
 
