@@ -251,6 +251,7 @@ void TopicWriter::verify_after_error() {
 void TopicWriter::seal_index() {
   if (!index_) return;
   std::vector<Offset> ends;
+  ends.reserve(page_.partitions.size());
   for (const PartitionEnd& each : page_.partitions) ends.push_back(each.end);
   index_->seal(page_.durable_end, std::move(ends));
   (void)write_index(files_, settings_.folder, *index_);
