@@ -325,12 +325,16 @@ const std::vector<Key>& keys() {
        assign_bytes<&Config::retention_bytes, 0, 1024 * kTiB>, Applies::OnHangup},
       {"log.reserve", Kind::Bytes, "1GiB", "0 to 1TiB",
        "Free disk kept for processing: below it (or 5 % of the disk, if more) new events are "
-       "answered 503.",
+       "answered 503; 0 is none, and no alarm.",
        assign_bytes<&Config::reserve_bytes, 0, kTiB>},
       {"log.compression", Kind::Text, "lz4", "none, lz4, zstd",
        "How batches are compressed in the log, each alone; one that would not shrink by a tenth is "
        "stored as it is.",
        assign_compression},
+      {"log.scrub_interval", Kind::Duration, "1m", "0s to 1d",
+       "In about this time one segment file of each topic is read again from the disk and "
+       "checked, so that damage is found before anybody needs what is there; 0s is never.",
+       assign_duration<&Config::scrub_interval, 0, 86'400>},
       {"pipeline.workers", Kind::Count, "1", "1 to 256",
        "Threads of each stage; partitions are spread over them.",
        assign_count<&Config::workers, 1, 256>},

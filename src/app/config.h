@@ -39,6 +39,7 @@ struct Config {
   std::chrono::microseconds retention = std::chrono::hours(24 * 7);
   std::uint64_t retention_bytes = 0;
   std::uint64_t reserve_bytes = 1ull << 30;
+  std::chrono::microseconds scrub_interval = std::chrono::minutes(1);
   log::Compression compression = log::Compression::Lz4;
 
   std::uint64_t in_flight_bytes = 128ull << 20;

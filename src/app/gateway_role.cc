@@ -72,7 +72,7 @@ Result<gateway::Settings> gateway_settings(Surroundings& around) {
   FS_TRY(settings.gateway_id, gateway_id(around.files, around.folder));
   settings.payloads = around.event_topics();
   settings.payloads.ticks = true;
-  settings.payloads.leave_reserve = true;
+  settings.payloads.refuse_at = log::DiskMark::Reserve;
   settings.status_page = config.status_page;
   settings.version = FLAGSTREAM_VERSION;
   return settings;

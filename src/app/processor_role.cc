@@ -9,6 +9,7 @@
 #include "app/supervisor.h"
 #include "app/surroundings.h"
 #include "lake/lake_stage.h"
+#include "log/disk_watch.h"
 #include "pipeline/runner.h"
 #include "processor/processor.h"
 #include "telemetry/tell.h"
@@ -20,7 +21,7 @@ bool has(const std::vector<std::string>& stages, std::string_view name) {
   return std::ranges::find(stages, name) != stages.end();
 }
 
-pipeline::RunnerSettings runner_settings(const Surroundings& around) {
+pipeline::RunnerSettings runner_settings(Surroundings& around) {
   const Config& config = around.config;
   pipeline::RunnerSettings settings;
   settings.state_folder = around.folder.state();
@@ -30,6 +31,11 @@ pipeline::RunnerSettings runner_settings(const Surroundings& around) {
   settings.checkpoint_input_bytes = config.checkpoint_bytes;
   settings.output_topics = around.event_topics();
   settings.on_gap = config.on_gap == "continue" ? pipeline::OnGap::Continue : pipeline::OnGap::Stop;
+  const auto disk = std::make_shared<log::DiskWatch>(
+      log::DiskMarks{.reserve_bytes = config.reserve_bytes,
+                     .critical_bytes = log::critical_bytes(config.segment_bytes)},
+      around.folder.state(), around.files, around.clock);
+  settings.is_disk_short = [disk] { return disk->mark() >= log::DiskMark::Reserve; };
   return settings;
 }
 

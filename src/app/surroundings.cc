@@ -54,6 +54,7 @@ Surroundings::Surroundings(const ServeOptions& options, std::string_view role)
        .segment_bytes = config.segment_bytes,
        .pool_segments = static_cast<std::uint32_t>(config.pool_segments),
        .reserve_bytes = config.reserve_bytes,
+       .scrub_interval = config.scrub_interval,
        // Not the bound of the front door, which shares it out fairly.
        .queue_bytes_max = std::max<std::size_t>(64u << 20, 2 * config.in_flight_bytes)},
       files, clock, registry);
@@ -68,7 +69,7 @@ log::TopicOptions Surroundings::event_topics() const {
           .retention = config.retention,
           .retention_bytes = config.retention_bytes,
           .ticks = false,
-          .leave_reserve = false};
+          .refuse_at = log::DiskMark::Critical};
 }
 
 Result<std::unique_ptr<http::Server>> Surroundings::serve_status(const std::string& name,

@@ -22,7 +22,7 @@ struct MemoryFileSystem::Inode {
   std::string contents;
   std::string durable;
   std::vector<Write> unsynced;
-  bool is_lost = false;  // a sync failed: what was dirty then will never reach the disk
+  bool is_lost = false;  // a sync failed: the cache holds what will never reach the disk
   bool is_locked = false;
 
   // Writes to `image` those of the dirty sectors that `is_kept` chooses.
@@ -64,7 +64,8 @@ class MemoryFileSystem::MemoryFile final : public File {
   // As the kernel does: what is dirty is written first.
   Result<std::size_t> read_from_disk(std::uint64_t offset, std::span<char> out) const override {
     if (!inode_->is_lost) return read_at(offset, out);
-    const std::string& from = inode_->durable;
+    std::string from = inode_->durable;
+    inode_->keep(from, [] { return true; });
     if (offset >= inode_->contents.size()) return std::size_t{0};
     const std::size_t size = std::min<std::size_t>(out.size(), inode_->contents.size() - offset);
     std::memset(out.data(), 0, size);
@@ -83,7 +84,7 @@ class MemoryFileSystem::MemoryFile final : public File {
     if (inode_->contents.size() < offset + bytes.size())
       inode_->contents.resize(offset + bytes.size());
     inode_->contents.replace(offset, bytes.size(), bytes);
-    if (!inode_->is_lost) inode_->unsynced.push_back({offset, std::move(bytes)});
+    inode_->unsynced.push_back({offset, std::move(bytes)});
     return {};
   }
 
@@ -95,7 +96,6 @@ class MemoryFileSystem::MemoryFile final : public File {
       inode_->unsynced.clear();
       return fail(error_from_errno(EIO, "sync"));
     }
-    if (inode_->is_lost) return {};  // as Linux does: the error is told once
     for (const Inode::Write& write : inode_->unsynced) {
       if (inode_->durable.size() < write.offset + write.bytes.size())
         inode_->durable.resize(write.offset + write.bytes.size());
@@ -234,6 +234,26 @@ std::unique_ptr<Signal> MemoryFileSystem::open_signal(const std::string&, std::u
     bool is_interrupted_ = false;
   };
   return std::make_unique<NothingComes>();
+}
+
+std::unique_ptr<MemoryFileSystem> MemoryFileSystem::kill() const {
+  auto found = std::make_unique<MemoryFileSystem>();
+  std::map<const Inode*, std::shared_ptr<Inode>> copies;
+  const auto copy_of = [&](const std::shared_ptr<Inode>& inode) {
+    if (inode == nullptr) return inode;
+    std::shared_ptr<Inode>& copy = copies[inode.get()];
+    if (copy == nullptr) {
+      copy = std::make_shared<Inode>(*inode);
+      copy->is_locked = false;
+    }
+    return copy;
+  };
+  for (const auto& [path, inode] : names_) found->names_[path] = copy_of(inode);
+  for (const auto& [path, inode] : durable_names_) found->durable_names_[path] = copy_of(inode);
+  for (const NameChange& each : changes_)
+    found->changes_.push_back({each.folder, each.path, copy_of(each.inode)});
+  found->capacity = capacity;
+  return found;
 }
 
 std::unique_ptr<MemoryFileSystem> MemoryFileSystem::crash(std::mt19937_64& random) const {

@@ -38,13 +38,16 @@ class MemoryFileSystem final : public FileSystem {
   // unchanged.
   std::unique_ptr<MemoryFileSystem> crash(std::mt19937_64& random) const;
 
+  // The disk as another process finds it after this one was killed: nothing is lost, and what a
+  // failed sync has left in the cache is still there.
+  std::unique_ptr<MemoryFileSystem> kill() const;
   // Media damage: the bit is another one, in the cache and on the disk.
   void flip_bit(const std::string& path, std::uint64_t bit);
 
   // Called before each operation that changes the disk or makes a change durable.
   std::function<void()> before_change;
-  // The next sync of a file fails with EIO, and what it should have synced counts as not synced for
-  // ever.
+  // The next sync of a file fails with EIO, what it should have synced counts as not synced for
+  // ever, and a later one does not tell: as Linux does.
   bool fail_next_sync = false;
   // Which of the dirty sectors reach the disk when a sync fails; unset: none.
   std::function<bool()> is_kept_by_failed_sync;

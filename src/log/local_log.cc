@@ -5,6 +5,7 @@
 #include <mutex>
 #include <thread>
 
+#include "log/caretaker.h"
 #include "log/local_reader.h"
 #include "log/segment_search.h"
 #include "log/topic_writer.h"
@@ -34,7 +35,16 @@ struct AppenderProbe {
         expired(registry, {"flagstream_log_expired_segments_total",
                            "Segment files that retention gave up.", label(topic)}),
         quarantined(registry, {"flagstream_log_quarantined_bytes",
-                               "Damaged bytes found when the topic was opened.", label(topic)}),
+                               "Bytes of the topic's files known to be damaged.", label(topic)}),
+        scrubbed(registry, {"flagstream_log_scrubbed_bytes_total",
+                            "Bytes of sealed segment files read again from the disk and checked.",
+                            label(topic)}),
+        watermark_failures(registry,
+                           {"flagstream_log_watermark_failures_total",
+                            "Times that the durable watermark could not be saved.", label(topic)}),
+        disk_mark(registry,
+                  {"flagstream_log_disk_mark",
+                   "0 the disk has room, 1 low, 2 down to the reserve, 3 critical.", label(topic)}),
         queue_bytes(registry,
                     {"flagstream_log_queue_bytes", "Bytes that wait to be written.", label(topic)}),
         poisoned(registry,
@@ -56,6 +66,9 @@ struct AppenderProbe {
   telemetry::Counter refused;
   telemetry::Counter expired;
   telemetry::Gauge quarantined;
+  telemetry::Counter scrubbed;
+  telemetry::Counter watermark_failures;
+  telemetry::Gauge disk_mark;
   telemetry::Gauge queue_bytes;
   telemetry::Gauge poisoned;
   telemetry::Gauge below_reserve;
@@ -63,30 +76,32 @@ struct AppenderProbe {
 };
 
 constexpr auto kPoolRetry = std::chrono::seconds(5);
+constexpr auto kCare = std::chrono::seconds(1);  // of the watermark, and of one piece of a scrub
 
 // A queue and one committer thread before a TopicWriter.  While a sync runs the next group gathers
 // in the queue.
 class LocalAppender final : public Appender {
  public:
   LocalAppender(std::string topic, std::unique_ptr<TopicWriter> writer,
-                const TopicSettings& settings, const LocalLogSettings& log, io::FileSystem& files,
-                const Clock& clock, telemetry::Registry& registry)
+                const TopicSettings& settings, const LocalLogSettings& of_log,
+                io::FileSystem& files, const Clock& clock, telemetry::Registry& registry)
       : topic_(std::move(topic)),
         writer_(std::move(writer)),
         partitions_(writer_->page().partitions.size()),
         segment_bytes_(settings.segment_bytes),
-        queue_bytes_max_(log.queue_bytes_max),
-        compression_(log.compression),
+        queue_bytes_max_(of_log.queue_bytes_max),
+        compression_(of_log.compression),
+        scrub_interval_(of_log.scrub_interval),
+        refuse_at_(settings.options.refuse_at),
+        quarantine_(writer_->quarantine()),
         files_(files),
         clock_(clock),
-        probe_(registry, topic_) {
-    probe_.quarantined.set(static_cast<double>(writer_->quarantine().bytes()));
-    if (writer_->quarantine().bytes() > 0) {
-      telemetry::error("damage found in a topic; readers step over it and report it",
-                       {{"topic", topic_}, {"bytes", writer_->quarantine().bytes()}});
-    }
+        probe_(registry, topic_),
+        caretaker_(settings.folder, partitions_, quarantine_, files, clock) {
+    tell_damage();
     committer_ = std::thread([this] { run(); });
     pool_filler_ = std::thread([this] { fill_pool(); });
+    care_ = std::thread([this] { take_care(); });
   }
 
   ~LocalAppender() override {
@@ -95,8 +110,10 @@ class LocalAppender final : public Appender {
       is_stopping_ = true;
     }
     changed_.notify_all();
+    care_changed_.notify_all();
     committer_.join();
     pool_filler_.join();
+    care_.join();
   }
 
   void append(Partition partition, Batch batch, Completion done) override {
@@ -202,14 +219,61 @@ class LocalAppender final : public Appender {
             {{"topic", topic_}, {"error", pending.back().outcome.error()}});
       }
     }
-    if (writer_->is_below_reserve() != (probe_.below_reserve.value() != 0)) {
-      probe_.below_reserve.set(writer_->is_below_reserve() ? 1 : 0);
-      if (writer_->is_below_reserve()) {
-        telemetry::error("the disk is down to its reserve (log.reserve): appends are refused",
-                         {{"topic", topic_}});
-      } else {
-        telemetry::info("the disk has room again: appends are taken", {{"topic", topic_}});
-      }
+    tell_disk();
+  }
+
+  void tell_disk() {
+    const auto was = static_cast<DiskMark>(probe_.disk_mark.value());
+    const DiskMark mark = writer_->disk_mark();
+    if (mark == was) return;
+    probe_.disk_mark.set(static_cast<double>(mark));
+    const bool is_refused = refuse_at_ && mark >= *refuse_at_;
+    probe_.below_reserve.set(is_refused ? 1 : 0);
+    switch (mark) {
+      case DiskMark::None:
+        return telemetry::info("the disk has room again", {{"topic", topic_}});
+      case DiskMark::Low:
+        return telemetry::error("the disk is nearly down to its reserve (log.reserve)",
+                                {{"topic", topic_}});
+      case DiskMark::Reserve:
+        return telemetry::error("the disk is down to its reserve (log.reserve)",
+                                {{"topic", topic_}, {"refused", is_refused}});
+      case DiskMark::Critical:
+        return telemetry::error("the disk is full but for what configuration and checkpoints need",
+                                {{"topic", topic_}, {"refused", is_refused}});
+    }
+  }
+
+  void tell_damage() {
+    const auto bytes = static_cast<double>(quarantine_.bytes());
+    if (bytes > probe_.quarantined.value()) {
+      telemetry::error("damage found in a topic; readers step over it and report it",
+                       {{"topic", topic_}, {"bytes", bytes}});
+    }
+    probe_.quarantined.set(bytes);
+  }
+
+  // Each second: the watermark, and a piece of the scrub as large as its interval asks for.
+  void take_care() {
+    io::lower_io_priority();
+    const std::uint64_t piece =
+        scrub_interval_.count() == 0
+            ? segment_bytes_
+            : std::max<std::uint64_t>(segment_bytes_ * kMicrosPerSecond / scrub_interval_.count(),
+                                      1);
+    bool is_kept = true;
+    std::unique_lock lock(mutex_);
+    while (!care_changed_.wait_for(lock, kCare, [&] { return is_stopping_; })) {
+      lock.unlock();
+      const auto kept = caretaker_.keep_watermark();
+      if (!kept) probe_.watermark_failures.add();
+      if (!kept && is_kept)
+        telemetry::warn("the log's watermark cannot be saved",
+                        {{"topic", topic_}, {"error", kept.error()}});
+      is_kept = kept.has_value();
+      probe_.scrubbed.add(caretaker_.scrub(piece, scrub_interval_.count() == 0));
+      tell_damage();
+      lock.lock();
     }
   }
 
@@ -235,6 +299,7 @@ class LocalAppender final : public Appender {
                       {{"topic", topic_}, {"error", done.error()}});
     probe_.expired.add(writer_->expired_segments() - before);
     adopt_ready_files();
+    tell_disk();
     if (is_pool_file_wanted_.load()) return;
     if (auto path = writer_->wanted_ready_file()) {
       const std::lock_guard lock(mutex_);
@@ -280,12 +345,17 @@ class LocalAppender final : public Appender {
   const std::uint64_t segment_bytes_;
   const std::size_t queue_bytes_max_;
   const Compression compression_;
+  const std::chrono::microseconds scrub_interval_;
+  const std::optional<DiskMark> refuse_at_;
+  Quarantine& quarantine_;
   io::FileSystem& files_;
   const Clock& clock_;
   AppenderProbe probe_;
+  Caretaker caretaker_;  // its thread's
 
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::condition_variable care_changed_;
   std::deque<Waiting> queue_;
   std::size_t queue_bytes_ = 0;
   bool is_stopping_ = false;
@@ -295,6 +365,7 @@ class LocalAppender final : public Appender {
   std::vector<std::string> ready_files_;
   std::thread committer_;
   std::thread pool_filler_;
+  std::thread care_;
 };
 
 class LocalLog final : public Log {
@@ -309,11 +380,12 @@ class LocalLog final : public Log {
                                  .segment_bytes = settings_.segment_bytes,
                                  .pool_segments = settings_.pool_segments,
                                  .reserve_bytes = settings_.reserve_bytes,
+                                 .critical_bytes = critical_bytes(settings_.segment_bytes),
                                  .options = options,
                                  .takes_compressed = settings_.compression != Compression::None};
     FS_TRY(auto writer, TopicWriter::open(settings, files_, clock_));
-    return std::make_unique<LocalAppender>(topic, std::move(writer), settings,
-                                           settings_, files_, clock_, registry_);
+    return std::make_unique<LocalAppender>(topic, std::move(writer), settings, settings_, files_,
+                                           clock_, registry_);
   }
 
   Result<std::unique_ptr<Reader>> open_reader(const std::string& topic, Id128 log_id,

@@ -20,8 +20,9 @@ struct LocalLogSettings {
   std::string folder;                         // one folder per topic below it
   std::uint64_t segment_bytes = 64ull << 20;  // a larger frame gets a file of its own size
   std::uint32_t pool_segments = 4;  // pre-written files kept ready; filled in the background
-  std::uint64_t reserve_bytes =
-      0;  // appends to topics opened with `leave_reserve` stop below this much free disk
+  std::uint64_t reserve_bytes = 0;  // of free disk, for what the marks say (DiskMarks)
+  // Each sealed file is read again from the disk and checked, one in about this time; 0: none.
+  std::chrono::microseconds scrub_interval{0};
   std::size_t queue_bytes_max = 64u << 20;  // of one topic's appends that wait, as they are stored
   Compression compression = Compression::None;  // of batches, on the thread that appends them
 };

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/bytes.h"
+#include "log/caretaker.h"
 #include "log/segment_scan.h"
 #include "log/segment_search.h"
 #include "log/topic_writer.h"
@@ -107,6 +108,7 @@ std::optional<Fetched> LocalReader::out_of_range(const ControlPage& page) {
 std::optional<Fetched> LocalReader::gap(Partition partition, Wanted& wanted, Offset found) {
   if (wanted.is_blocked || found <= wanted.next) return std::nullopt;
   wanted.is_blocked = true;
+  if (place_) note_suspect(files_, folder_, place_->header.sequence);
   return Fetched{.status = Fetched::Status::Quarantined,
                  .frames = {},
                  .partition = partition,
@@ -192,8 +194,10 @@ Result<std::optional<Fetched>> LocalReader::look(std::size_t bytes_max) {
       if (!is_there) place_.reset();
       if (!place_) continue;
       for (auto& [partition, wanted] : wanted_) {
-        if (auto report = gap(partition, wanted, place_->header.partitions[partition].end))
-          return report;
+        auto report = gap(partition, wanted, place_->header.partitions[partition].end);
+        if (!report) continue;
+        note_suspect(files_, folder_, place_->header.sequence - 1);
+        return report;
       }
       continue;
     }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -141,13 +142,17 @@ struct TopicInfo {
   std::vector<PartitionRange> partitions;
 };
 
+// How full the disk is (disk_watch.h), from better to worse.
+enum class DiskMark { None, Low, Reserve, Critical };
+
 struct TopicOptions {
   Partition partitions = 16;               // fixed when the topic is made
   std::chrono::microseconds retention{0};  // 0: for ever
   std::uint64_t retention_bytes = 0;       // 0: no bound by size
-  bool ticks = false;          // the writer appends a tick to each idle partition: each second
-                               // for a minute after its last record, then each 10 s
-  bool leave_reserve = false;  // refuse appends while the disk is down to the log's reserve
+  bool ticks = false;  // the writer appends a tick to each idle partition: each second
+                       // for a minute after its last record, then each 10 s
+  // Appends, from that mark on; none: never.
+  std::optional<DiskMark> refuse_at = std::nullopt;
 };
 
 // A store of topics.  Thread-safe.

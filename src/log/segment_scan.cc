@@ -152,11 +152,12 @@ Result<SegmentHeader> read_segment_header(io::FileSystem& files, const std::stri
                                           std::uint64_t sequence, std::size_t partitions,
                                           const io::File& file) {
   std::string bytes(segment_header_bytes(partitions), '\0');
-  FS_TRY(const std::size_t got, file.read_at(0, bytes));
+  // What cannot be read is as good as damaged.
+  const std::size_t got = file.read_at(0, bytes).value_or(0);
   auto header = decode_segment_header(std::string_view(bytes).substr(0, got));
   if (header && header->sequence != sequence)
     return fail(ErrorKind::DataLoss, "the segment header is another file's");
-  if (header || header.error().kind != ErrorKind::DataLoss) return header;
+  if (header) return header;
   const auto index = read_index(files, folder, sequence);
   return index ? Result<SegmentHeader>(index->header()) : header;
 }

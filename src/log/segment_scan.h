@@ -36,6 +36,8 @@ class SegmentScan {
   bool step(const io::File& file, std::size_t bytes);
   void run(const io::File& file);
 
+  std::uint64_t position() const { return at_; }  // up to which it has come
+
   // All of these once it is done.  Below `promised` everything had been durable, so that what
   // cannot be found there is damaged, too.
   void keep_promise(std::uint64_t promised);

@@ -1,12 +1,16 @@
 #include "log/segment_search.h"
 
 #include <algorithm>
-#include <array>
 
 #include "log/segment_scan.h"
 #include "log/topic_writer.h"
 
 namespace flagstream::log {
+namespace {
+
+constexpr std::uint64_t kReadBytes = 64 << 10;
+
+}  // namespace
 
 std::uint64_t find_segment(io::FileSystem& files, const std::string& folder,
                            const ControlPage& page,
@@ -66,10 +70,17 @@ Result<Offset> find_time(io::FileSystem& files, const std::string& folder, const
   }
   FS_TRY(const auto file, files.open(segment_path(folder, sequence), io::OpenMode::Read));
   const std::uint64_t seed = seed_of(header, Binding::Bound);
+  std::string buffer;
+  std::uint64_t buffer_at = range.begin;
   for (std::uint64_t at = range.begin; at + kFrameHeaderBytes <= range.end;) {
-    std::array<char, kFrameHeaderBytes> bytes;
-    FS_TRY(const std::size_t got, file->read_at(at, bytes));
-    const auto frame = decode_frame_header({bytes.data(), got}, seed);
+    if (at + kFrameHeaderBytes > buffer_at + buffer.size()) {
+      buffer.resize(std::min<std::uint64_t>(kReadBytes, range.end - at));
+      buffer_at = at;
+      FS_TRY(const std::size_t got, file->read_at(at, buffer));
+      buffer.resize(got);
+      if (got < kFrameHeaderBytes) break;
+    }
+    const auto frame = decode_frame_header(std::string_view(buffer).substr(at - buffer_at), seed);
     if (frame && frame->partition == partition && frame->append_time >= time)
       return std::max(frame->base_offset, page.partitions[partition].begin);
     at += frame ? frame->stored_bytes() : kFrameAlignment;

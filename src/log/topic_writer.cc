@@ -16,8 +16,6 @@ constexpr std::string_view kIndexSuffix = ".idx";
 constexpr std::string_view kPoolPrefix = "pool-";
 constexpr std::size_t kSequenceDigits = 16;
 constexpr std::size_t kZeroBytes = 1 << 20;
-constexpr std::uint64_t kReserveOfDisk = 20;  // the reserve is at least one part in so many
-constexpr std::int64_t kReserveCheckMicros = kMicrosPerSecond;
 constexpr std::int64_t kHealPauseMicros = kMicrosPerSecond;
 constexpr std::int64_t kJumpMicros = kMicrosPerHour;  // of a clock that is not believed at once
 
@@ -250,7 +248,8 @@ Result<bool> TopicWriter::scan_last(const std::optional<ControlPage>& known) {
 
 // What was acknowledged before an I/O error is there only if the disk has it.
 void TopicWriter::verify_after_error() {
-  const Segment& last = segments_.back();
+  Segment& last = segments_.back();
+  last.has_failed = true;
   const auto file =
       files_.open(segment_path(settings_.folder, last.header.sequence), io::OpenMode::Read);
   if (!file) return;
@@ -266,6 +265,7 @@ void TopicWriter::verify_after_error() {
 void TopicWriter::seal_index() {
   if (!index_) return;
   std::vector<Offset> ends;
+  ends.reserve(page_.partitions.size());
   for (const PartitionEnd& each : page_.partitions) ends.push_back(each.end);
   index_->seal(page_.durable_end, std::move(ends));
   (void)write_index(files_, settings_.folder, *index_);
@@ -294,7 +294,11 @@ std::string TopicWriter::next_ready_path() {
 }
 
 std::optional<std::string> TopicWriter::wanted_ready_file() {
-  if (pool_.size() >= settings_.pool_segments || is_below_reserve_) return std::nullopt;
+  // On a disk that fills up one is enough to keep appends from waiting.
+  const DiskMark mark = disk_.mark();
+  const std::uint32_t most = mark == DiskMark::None ? settings_.pool_segments : 1;
+  if (pool_.size() >= std::min(most, settings_.pool_segments) || mark == DiskMark::Critical)
+    return std::nullopt;
   return next_ready_path();
 }
 
@@ -370,18 +374,10 @@ Result<void> TopicWriter::publish() {
   return {};
 }
 
-Result<void> TopicWriter::check_reserve() {
-  if (settings_.options.leave_reserve && settings_.reserve_bytes > 0) {
-    const std::int64_t now = clock_.monotonic();
-    if (reserve_checked_ == 0 || now - reserve_checked_ >= kReserveCheckMicros) {
-      reserve_checked_ = now;
-      FS_TRY(const io::DiskSpace disk, files_.disk_space(settings_.folder));
-      is_below_reserve_ =
-          disk.free < std::max(settings_.reserve_bytes, disk.total / kReserveOfDisk);
-    }
-  }
-  if (is_below_reserve_)
-    return fail(ErrorKind::ResourceExhausted, "the disk is down to its reserve");
+Result<void> TopicWriter::check_disk() {
+  const std::optional<DiskMark> refuse_at = settings_.options.refuse_at;
+  if (refuse_at && disk_.mark() >= *refuse_at)
+    return fail(ErrorKind::ResourceExhausted, "the disk is too full for this topic");
   return {};
 }
 
@@ -412,7 +408,7 @@ void TopicWriter::write(std::span<Pending> group) {
   while (!group.empty()) {
     if (page_.is_poisoned && !heal())
       return refuse(group, Error(ErrorKind::Unavailable, "the log's writer has failed"));
-    if (const auto room = check_reserve(); !room) return refuse(group, room.error());
+    if (const auto room = check_disk(); !room) return refuse(group, room.error());
     std::uint64_t bytes = 0;
     std::size_t count = 0;
     const std::uint64_t room = segments_.back().file_bytes - page_.durable_end;
@@ -528,7 +524,8 @@ void TopicWriter::watch_clock() {
 Result<void> TopicWriter::give_up(const Segment& segment) {
   const std::string path = segment_path(settings_.folder, segment.header.sequence);
   leftovers_.push_back(path);
-  if (pool_.size() >= settings_.pool_segments || segment.file_bytes != settings_.segment_bytes) {
+  if (pool_.size() >= settings_.pool_segments || segment.has_failed ||
+      segment.file_bytes != settings_.segment_bytes) {
     FS_TRY(files_.remove(path));
     leftovers_.pop_back();
     return files_.sync_folder(settings_.folder);

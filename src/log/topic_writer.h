@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "io/file_system.h"
+#include "log/disk_watch.h"
 #include "log/log.h"
 #include "log/quarantine.h"
 #include "log/segment_format.h"
@@ -26,7 +27,8 @@ struct TopicSettings {
   std::string folder;
   std::uint64_t segment_bytes = 64ull << 20;
   std::uint32_t pool_segments = 4;
-  std::uint64_t reserve_bytes = 0;
+  std::uint64_t reserve_bytes = 0;   // of the disk (DiskMarks)
+  std::uint64_t critical_bytes = 0;  // the same
   TopicOptions options;
   bool takes_compressed = false;  // batches that are compressed can come
   Binding binding = Binding::Bound;
@@ -76,7 +78,7 @@ class TopicWriter {
   void add_ready_file(std::string path);
 
   bool is_poisoned() const { return page_.is_poisoned; }
-  bool is_below_reserve() const { return is_below_reserve_; }
+  DiskMark disk_mark() { return disk_.mark(); }
   const ControlPage& page() const { return page_; }
   // Shared with whoever finds damage while the writer works.  Lives as long as the writer.
   Quarantine& quarantine() { return quarantine_; }
@@ -86,13 +88,17 @@ class TopicWriter {
   struct Segment {
     SegmentHeader header;
     std::uint64_t file_bytes = 0;
+    bool has_failed = false;  // an I/O error: its blocks are not used again
   };
 
   TopicWriter(TopicSettings settings, io::FileSystem& files, const Clock& clock)
       : settings_(std::move(settings)),
         files_(files),
         clock_(clock),
-        quarantine_(files, settings_.folder) {}
+        quarantine_(files, settings_.folder),
+        disk_(
+            {.reserve_bytes = settings_.reserve_bytes, .critical_bytes = settings_.critical_bytes},
+            settings_.folder, files, clock) {}
 
   Result<void> recover();
   Result<void> read_identity();
@@ -111,7 +117,7 @@ class TopicWriter {
   std::string next_ready_path();
   Result<void> give_up(const Segment& segment);
   Result<void> publish();
-  Result<void> check_reserve();
+  Result<void> check_disk();
   Result<void> commit(std::span<Pending> group);
   void watch_clock();
   void poison();
@@ -134,8 +140,7 @@ class TopicWriter {
   ControlPage page_;
   MicrosUtc last_time_ = 0;
   std::vector<MicrosUtc> last_data_;  // per partition, for ticks
-  std::int64_t reserve_checked_ = 0;
-  bool is_below_reserve_ = false;
+  DiskWatch disk_;
   std::int64_t poisoned_at_ = 0;    // monotonic; or of the last attempt to go on
   MicrosUtc seen_time_ = 0;         // of day, when expire() looked last
   std::int64_t seen_at_ = 0;        // monotonic, then

@@ -143,6 +143,22 @@ TEST_F(RunnerTest, ACheckpointIsCutWhenEnoughInputOrStateHasCome) {
   EXPECT_EQ(folder_->everything("out")[0].size(), 2u);
 }
 
+TEST_F(RunnerTest, OnAShortDiskACheckpointIsCutEvery16MiBOfInput) {
+  const auto in = folder_->input();
+  NumberingStage stage;
+  auto settings = folder_->settings();
+  std::atomic<bool> is_short{false};
+  settings.is_disk_short = [&] { return is_short.load(); };
+  const auto runner = start(settings, stage);
+  for (int i = 0; i < 15; ++i) StageFolder::append(*in, 0, {std::string(1 << 20, 'x')});
+  ASSERT_TRUE(stage.wait_for_folded(15));
+  EXPECT_EQ(stage.checkpoints(), 0u);
+  is_short = true;
+  StageFolder::append(*in, 0, {std::string(1 << 20, 'x')});
+  EXPECT_TRUE(stage.wait_for_checkpoints(1));
+  runner->abandon();
+}
+
 TEST_F(RunnerTest, FoldsPublishAfterInputAndBeforeACut) {
   const auto in = folder_->input(1);
   StageFolder::append(*in, 0, {"a"});

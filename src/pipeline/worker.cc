@@ -12,6 +12,7 @@ namespace flagstream::pipeline {
 namespace {
 
 constexpr std::size_t kFetchBytes = 1u << 20;
+constexpr std::uint64_t kInputOnShortDisk = 16u << 20;  // between checkpoints
 constexpr std::chrono::milliseconds kPatience{20};
 constexpr std::chrono::milliseconds kPatienceHeldBack{1};
 constexpr std::chrono::microseconds kUnreadablePatience = std::chrono::seconds(30);
@@ -204,7 +205,10 @@ void Worker::tell_lag() {
 
 bool Worker::is_cut_due(std::int64_t now) const {
   if (now - cut_ >= with_.settings.checkpoint_interval.count()) return true;
-  if (input_bytes_ >= share(with_.settings.checkpoint_input_bytes)) return true;
+  const bool is_short = with_.settings.is_disk_short && with_.settings.is_disk_short();
+  const std::uint64_t input_max = with_.settings.checkpoint_input_bytes;
+  if (input_bytes_ >= share(is_short ? std::min(input_max, kInputOnShortDisk) : input_max))
+    return true;
   std::uint64_t dirty = 0;
   for (const auto& each : partitions_) dirty += each->dirty_bytes();
   return dirty >= share(with_.settings.checkpoint_dirty_bytes);

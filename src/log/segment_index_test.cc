@@ -1,0 +1,157 @@
+#include "log/segment_index.h"
+
+#include <fstream>
+#include <iterator>
+
+#include <gtest/gtest.h>
+
+#include "io/memory_file_system.h"
+#include "log/quarantine.h"
+#include "log/watermark.h"
+
+namespace flagstream::log {
+namespace {
+
+constexpr MicrosUtc kTime = 1795407508900000;
+constexpr std::uint64_t kSegmentId = 0x1122334455667788;
+
+// The worked examples of docs/formats/log.md; made by a script that shares no code with this.
+std::string golden(const std::string& name) {
+  std::ifstream in(FLAGSTREAM_SOURCE_DIR "/tests/golden/v1/" + name, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+SegmentIndex example() {
+  SegmentIndex index(*decode_segment_header(golden("segment.bin")));
+  FrameHeader first{.payload_bytes = 26,
+                    .payload_crc = 0xaaf4b1c2,
+                    .base_offset = 7,
+                    .append_time = kTime,
+                    .group = 42,
+                    .partition = 1,
+                    .records = 2,
+                    .is_last_in_group = true};
+  FrameHeader second{.payload_bytes = 40,
+                     .payload_crc = 0x01020304,
+                     .base_offset = 100,
+                     .append_time = kTime + 1'000'000,
+                     .group = 43,
+                     .partition = 0,
+                     .records = 3,
+                     .is_last_in_group = true};
+  std::string bytes;
+  encode_frame_header(first, kSegmentId, bytes);
+  index.add(first, bytes, kPageBytes);
+  bytes.clear();
+  encode_frame_header(second, kSegmentId, bytes);
+  index.add(second, bytes, 69'640);
+  return index;
+}
+
+TEST(SegmentIndex, MatchesTheGoldenBytes) {
+  EXPECT_EQ(example().encode(), golden("index.bin"));
+  const auto index = SegmentIndex::decode(golden("index.bin"));
+  ASSERT_TRUE(index);
+  EXPECT_EQ(index->header().sequence, 3u);
+  EXPECT_EQ(index->footer().end, 69'744u);
+  EXPECT_EQ(index->footer().frames, 2u);
+  EXPECT_EQ(index->footer().records, 5u);
+  EXPECT_EQ(index->footer().last_group, 43u);
+  EXPECT_EQ(index->footer().first_append, kTime);
+  EXPECT_EQ(index->footer().last_append, kTime + 1'000'000);
+  EXPECT_EQ(index->footer().ends, (std::vector<Offset>{103, 9}));
+  EXPECT_EQ(index->encode(), golden("index.bin"));
+}
+
+TEST(SegmentIndex, NeitherATruncatedNorAFlippedOneIsTaken) {
+  const std::string whole = golden("index.bin");
+  for (std::size_t n = kPageBytes; n < whole.size(); ++n)
+    EXPECT_FALSE(SegmentIndex::decode(whole.substr(0, n))) << n;
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    if (at >= 136 && at < kPageBytes) continue;  // the zeros behind the header say nothing
+    std::string bad = whole;
+    bad[at] = static_cast<char>(bad[at] ^ 4);
+    EXPECT_FALSE(SegmentIndex::decode(bad)) << at;
+  }
+}
+
+TEST(SegmentIndex, SaysWhereToBegin) {
+  const SegmentIndex index = example();
+  const auto before = [&](Offset of_0, Offset of_1) {
+    const Start wanted[] = {{0, of_0}, {1, of_1}};
+    return index.position_before(wanted);
+  };
+  EXPECT_EQ(before(0, 0), kPageBytes);
+  EXPECT_EQ(before(200, 8), kPageBytes) << "offset 8 of partition 1 is in the first frame";
+  EXPECT_EQ(before(0, 9), 69'640u);
+  EXPECT_EQ(before(200, 200), 69'640u);
+}
+
+TEST(SegmentIndex, SaysWhatToLookThroughForATime) {
+  const SegmentIndex index = example();
+  const auto early = index.around(1, kTime);
+  EXPECT_EQ(early.begin, kPageBytes);
+  EXPECT_EQ(early.end, 69'640u);
+  EXPECT_EQ(early.next, 9u);
+  const auto late = index.around(1, kTime + 2'000'000);
+  EXPECT_EQ(late.begin, 69'640u);
+  EXPECT_EQ(late.end, 69'744u);
+  EXPECT_EQ(late.next, 9u);
+  EXPECT_EQ(index.around(0, kTime).next, 100u) << "its first frame is behind the entry";
+}
+
+TEST(Quarantine, MatchesTheGoldenBytes) {
+  const auto ranges = decode_quarantine(golden("quarantine.bin"));
+  ASSERT_TRUE(ranges);
+  ASSERT_EQ(ranges->size(), 2u);
+  EXPECT_EQ((*ranges)[0].sequence, 3u);
+  EXPECT_EQ((*ranges)[0].range, (DamagedRange{4096, 4192}));
+  EXPECT_EQ((*ranges)[1].sequence, 5u);
+  EXPECT_EQ((*ranges)[1].found, kTime + 1'000'000);
+  EXPECT_EQ(encode_quarantine(*ranges), golden("quarantine.bin"));
+  for (std::size_t n = 0; n < golden("quarantine.bin").size(); ++n)
+    EXPECT_FALSE(decode_quarantine(golden("quarantine.bin").substr(0, n))) << n;
+}
+
+TEST(Quarantine, JoinsRangesSurvivesARestartAndForgetsWithRetention) {
+  io::MemoryFileSystem disk;
+  const auto add = [](Quarantine& to, std::uint64_t sequence, DamagedRange range) {
+    return to.add(sequence, std::span(&range, 1), kTime);
+  };
+  {
+    Quarantine quarantine(disk, "t");
+    EXPECT_EQ(add(quarantine, 2, {100, 200}), 100u);
+    EXPECT_EQ(add(quarantine, 2, {150, 300}), 100u) << "half of it was known";
+    EXPECT_EQ(add(quarantine, 2, {100, 300}), 0u);
+    EXPECT_EQ(add(quarantine, 4, {0, 8}), 8u);
+    ASSERT_TRUE(quarantine.save());
+  }
+  std::mt19937_64 random(1);
+  const auto after = disk.crash(random);
+  Quarantine quarantine(*after, "t");
+  EXPECT_EQ(quarantine.bytes(), 208u);
+  EXPECT_TRUE(quarantine.holds(4));
+  quarantine.forget_before(3);
+  EXPECT_EQ(quarantine.bytes(), 8u);
+  EXPECT_FALSE(quarantine.holds(2));
+}
+
+TEST(Watermark, ATornSlotLeavesTheOneBefore) {
+  io::MemoryFileSystem disk;
+  ControlPage page;
+  page.partitions.resize(16);  // two sectors
+  for (std::uint64_t group = 1; group <= 5; ++group) {
+    page.durable_group = group;
+    auto watermark = Watermark::open(disk, "t", page.partitions.size());
+    ASSERT_TRUE(watermark->write(page));
+  }
+  EXPECT_EQ(Watermark::open(disk, "t", 16)->page()->durable_group, 5u);
+  disk.flip_bit("t/watermark", 8 * (4096 + 100));
+  disk.flip_bit("t/watermark", 8 * 100);
+  EXPECT_FALSE(Watermark::open(disk, "t", 16)->page());
+  disk.flip_bit("t/watermark", 8 * (4096 + 100));
+  EXPECT_EQ(Watermark::open(disk, "t", 16)->page()->durable_group, 4u);
+}
+
+}  // namespace
+}  // namespace flagstream::log
