@@ -5,7 +5,11 @@
 #include <mutex>
 #include <thread>
 
+#include "base/assert.h"
+#include "log/forget_request.h"
 #include "log/local_reader.h"
+#include "log/reader_registry.h"
+#include "log/reader_watch.h"
 #include "log/topic_writer.h"
 #include "telemetry/tell.h"
 
@@ -29,6 +33,8 @@ struct AppenderProbe {
                            "Appends refused because the queue was full.", label(topic)}),
         expired(registry, {"flagstream_log_expired_segments_total",
                            "Segment files that retention gave up.", label(topic)}),
+        forgotten(registry, {"flagstream_log_forgotten_segments_total",
+                             "Segment files that an operator had deleted.", label(topic)}),
         quarantined(registry, {"flagstream_log_quarantined_bytes",
                                "Damaged bytes found when the topic was opened.", label(topic)}),
         queue_bytes(registry,
@@ -50,6 +56,7 @@ struct AppenderProbe {
   telemetry::Counter failures;
   telemetry::Counter refused;
   telemetry::Counter expired;
+  telemetry::Counter forgotten;
   telemetry::Gauge quarantined;
   telemetry::Gauge queue_bytes;
   telemetry::Gauge poisoned;
@@ -58,6 +65,7 @@ struct AppenderProbe {
 };
 
 constexpr auto kPoolRetry = std::chrono::seconds(5);
+constexpr std::int64_t kReadersEvery = kMicrosPerSecond;
 
 // A queue and one committer thread before a TopicWriter.  While a sync runs the next group gathers
 // in the queue.
@@ -73,7 +81,9 @@ class LocalAppender final : public Appender {
         queue_bytes_max_(queue_bytes_max),
         files_(files),
         clock_(clock),
-        probe_(registry, topic_) {
+        folder_(settings.folder),
+        probe_(registry, topic_),
+        watch_(topic_, folder_, settings.options, files, clock, registry) {
     probe_.quarantined.set(static_cast<double>(writer_->quarantined_bytes()));
     if (writer_->quarantined_bytes() > 0) {
       telemetry::error("damage found in a topic; readers step over it and report it",
@@ -214,6 +224,11 @@ class LocalAppender final : public Appender {
       telemetry::warn("retention cannot give up a file",
                       {{"topic", topic_}, {"error", done.error()}});
     probe_.expired.add(writer_->expired_segments() - before);
+    if (const std::int64_t now = clock_.monotonic(); now - readers_seen_ >= kReadersEvery) {
+      readers_seen_ = now;
+      forget();
+      watch_.look(writer_->page(), writer_->extents());
+    }
     adopt_ready_files();
     if (is_pool_file_wanted_.load()) return;
     if (auto path = writer_->wanted_ready_file()) {
@@ -222,6 +237,29 @@ class LocalAppender final : public Appender {
       is_pool_file_wanted_.store(true);
       changed_.notify_all();
     }
+  }
+
+  void forget() {
+    const auto asked = read_forget_request(files_, folder_);
+    if (asked && !*asked) return;
+    const auto done = [&]() -> Result<void> {
+      if (!asked) return fail(asked.error());
+      const ForgetRequest& request = **asked;
+      const auto refused = [&](std::string why) {
+        (void)remove_forget_request(files_, folder_);
+        return fail(ErrorKind::Conflict, std::move(why));
+      };
+      if (request.log_id != writer_->page().log_id) return refused("it is for another log");
+      const auto count = writer_->forget(request.keep_from);
+      if (!count) return refused(count.error().what);
+      probe_.forgotten.add(*count);
+      telemetry::warn("segment files were deleted because an operator asked for it",
+                      {{"topic", topic_}, {"files", *count}, {"keptFrom", request.keep_from}});
+      return remove_forget_request(files_, folder_);
+    }();
+    if (!done)
+      telemetry::warn("a request to forget cannot be followed",
+                      {{"topic", topic_}, {"error", done.error()}});
   }
 
   void adopt_ready_files() {
@@ -261,7 +299,10 @@ class LocalAppender final : public Appender {
   const std::size_t queue_bytes_max_;
   io::FileSystem& files_;
   const Clock& clock_;
+  const std::string folder_;
   AppenderProbe probe_;
+  ReaderWatch watch_;
+  std::int64_t readers_seen_ = 0;  // monotonic
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -296,6 +337,12 @@ class LocalLog final : public Log {
   Result<std::unique_ptr<Reader>> open_reader(const std::string& topic, Id128 log_id,
                                               std::span<const Start> starts) override {
     return LocalReader::open(files_, folder_of(topic), log_id, starts);
+  }
+
+  std::unique_ptr<ReaderRegistration> register_reader(const std::string& topic,
+                                                      const std::string& name) override {
+    FS_ASSERT(is_reader_name(name), "a reader's name is a file's name and a label");
+    return std::make_unique<FileRegistration>(files_, clock_, folder_of(topic), name);
   }
 
   Result<TopicInfo> info(const std::string& topic) override {

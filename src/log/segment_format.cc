@@ -28,7 +28,12 @@ std::uint32_t seeded(std::uint64_t seed, std::string_view bytes) {
   return crc32c(crc32c(0, {text, sizeof text}), bytes);
 }
 
-// Magic, version, checksum of the rest, size of the rest.
+constexpr std::size_t kSealBytes = 16;
+
+Id128 id_at(std::string_view bytes) { return *Id128::from_bytes(bytes.substr(0, 16)); }
+
+}  // namespace
+
 std::string sealed(std::uint32_t magic, const std::string& rest) {
   std::string out;
   append_le(out, magic);
@@ -37,8 +42,6 @@ std::string sealed(std::uint32_t magic, const std::string& rest) {
   append_le(out, static_cast<std::uint32_t>(rest.size()));
   return out + rest;
 }
-
-constexpr std::size_t kSealBytes = 16;
 
 Result<std::string_view> unsealed(std::uint32_t magic, std::string_view bytes,
                                   std::string_view what) {
@@ -56,10 +59,6 @@ Result<std::string_view> unsealed(std::uint32_t magic, std::string_view bytes,
   if (crc32c(0, rest) != get_u32(bytes.data() + 8)) return damaged();
   return rest;
 }
-
-Id128 id_at(std::string_view bytes) { return *Id128::from_bytes(bytes.substr(0, 16)); }
-
-}  // namespace
 
 std::size_t segment_header_bytes(std::size_t partitions) {
   const std::size_t bytes = kSealBytes + kSegmentFixedBytes + partitions * kHeaderPartitionBytes;

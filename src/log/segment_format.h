@@ -44,6 +44,12 @@ struct SegmentHeader {
   std::vector<Partition> partitions;
 };
 
+// What begins every file of a topic: magic, version, checksum of the rest, size of the rest.
+std::string sealed(std::uint32_t magic, const std::string& rest);
+// DataLoss: damaged, or with another magic.  InvalidArgument: written by a newer release.
+Result<std::string_view> unsealed(std::uint32_t magic, std::string_view bytes,
+                                  std::string_view what);
+
 std::size_t segment_header_bytes(std::size_t partitions);
 std::string encode_segment_header(const SegmentHeader& header);
 // DataLoss: damaged, or not a segment file.  InvalidArgument: written by a newer release.

@@ -15,6 +15,7 @@
 #include "io/file_system.h"
 #include "log/log.h"
 #include "log/segment_format.h"
+#include "log/topic_survey.h"
 
 namespace flagstream::log {
 
@@ -59,6 +60,11 @@ class TopicWriter {
   // more than an hour could take everything at once: the age of files counts again when that time
   // has stood for an hour, or when the clock is back.
   Result<void> expire();
+  // Removes the files before that one, for good, whether retention would keep them or not; the
+  // newest file stays.  How many.
+  Result<std::size_t> forget(std::uint64_t keep_from);
+  // Of the files kept.
+  std::vector<SegmentExtent> extents() const;
   bool is_clock_doubted() const { return doubted_until_ != 0; }
   // Where the next ready file should be made (make_ready_file, on any thread); nullopt: there are
   // enough.
@@ -95,6 +101,8 @@ class TopicWriter {
   Result<void> check_reserve();
   Result<void> commit(std::span<Pending> group);
   void watch_clock();
+  enum class Contents { MayStay, Vanish };
+  Result<void> give_up_first(Contents contents);
   void poison();
   // True: a new file was begun, and the writer takes records again.
   bool heal();
