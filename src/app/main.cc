@@ -207,7 +207,8 @@ void add_log_reading(CLI::App& command, Common& common, Chosen& chosen) {
       command.add_subcommand("cat", "the records of a topic, one JSON line each");
   log->add_range_to(*cat_command, common);
   cat_command->add_flag("--follow", cat->follow, "goes on with what is appended later");
-  cat_command->add_option("--limit", cat->records_max, "records at most");
+  cat_command->add_option("--limit", cat->records_max, "records at most")
+      ->check(CLI::NonNegativeNumber);
   on_log_command(*cat_command, common, chosen, log, [cat](LogCommand& all, const LogPlace&) {
     cat->range = all.range;
     return log_cat(*cat, SystemClock(), all.console());

@@ -141,7 +141,7 @@ def test_what_was_exported_can_be_posted_again_and_counts_once(server):
         assert answer.status == 202
     wait_until(lambda: server.health()["payloads"]["received"] == before["received"] + 20, 30, "the repeats are processed")
     server.wait_until_processed()
-    rows = server.sql("SELECT count(*) FROM events WHERE kind = 'identify' AND contexts LIKE '%"user-%'")["rows"]
+    rows = server.sql("SELECT count(*) FROM events WHERE kind = 'identify' AND contexts LIKE '%user-%'")["rows"]
     assert rows == [[20]]
     bodies = log(server, "export", "payloads", "--format", "bodies").stdout.splitlines()
     assert len(bodies) >= 40 and all(json.loads(body)[0]["kind"] == "identify" for body in bodies)
