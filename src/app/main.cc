@@ -1,6 +1,7 @@
 // The `flagstream` command: reads the command line and calls the subcommand.
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 
 #include <CLI/CLI.hpp>
 
@@ -11,6 +12,7 @@
 #include "app/evaluate.h"
 #include "app/exit_status.h"
 #include "app/log_cat.h"
+#include "app/log_commands.h"
 #include "app/serve.h"
 #include "app/sql_command.h"
 #include "io/crash_point.h"
@@ -157,23 +159,126 @@ void add_config(CLI::App& root, Common& common, Chosen& chosen) {
   });
 }
 
+// What the subcommands of `log` share.
+struct LogCommand {
+  std::string topic;
+  bool json = false;
+  LogRange range;
+
+  void add_to(CLI::App& command, Common& common) {
+    common.add_to(command);
+    command.add_flag("--json", json, "answer as JSON");
+  }
+  void add_range_to(CLI::App& command, Common& common) {
+    common.add_to(command);
+    command.add_option("topic", range.topic, kTopics)->required();
+    command.add_option("--from", range.from,
+                       "beginning, end, an offset, a time (RFC 3339) or how long ago (2h)");
+    command.add_option("--to", range.to, "the same; records from there on are left out");
+    command.add_option("--partition", range.partition, "only that one");
+  }
+  Console console() const { return {std::cout, std::cerr, json ? Output::Json : Output::Table}; }
+
+  static constexpr char kTopics[] =
+      "payloads, events, rejects.transform, rejects.analytics, config or memberships";
+};
+
+using RunLogCommand = std::function<int(LogCommand&, const LogPlace&)>;
+
+void on_log_command(CLI::App& command, Common& common, Chosen& chosen,
+                    std::shared_ptr<LogCommand> log, RunLogCommand run) {
+  command.callback([&common, &chosen, log = std::move(log), run = std::move(run)] {
+    chosen = [&common, log, run] {
+      const auto effective = common.load();
+      if (!effective) return report(effective.error());
+      const Config& config = effective->config;
+      const LogPlace place{.log_folder = data_folder_at(config.data_folder).log(),
+                           .retention = config.retention,
+                           .retention_bytes = config.retention_bytes};
+      log->range.log_folder = place.log_folder;
+      return run(*log, place);
+    };
+  });
+}
+
+void add_log_reading(CLI::App& command, Common& common, Chosen& chosen) {
+  auto log = std::make_shared<LogCommand>();
+  auto cat = std::make_shared<CatOptions>();
+  CLI::App* cat_command =
+      command.add_subcommand("cat", "the records of a topic, one JSON line each");
+  log->add_range_to(*cat_command, common);
+  cat_command->add_flag("--follow", cat->follow, "goes on with what is appended later");
+  cat_command->add_option("--limit", cat->records_max, "records at most")
+      ->check(CLI::NonNegativeNumber);
+  on_log_command(*cat_command, common, chosen, log, [cat](LogCommand& all, const LogPlace&) {
+    cat->range = all.range;
+    return log_cat(*cat, SystemClock(), all.console());
+  });
+
+  log = std::make_shared<LogCommand>();
+  auto exported = std::make_shared<ExportOptions>();
+  CLI::App* export_command =
+      command.add_subcommand("export", "the records of a topic with all they hold");
+  log->add_range_to(*export_command, common);
+  export_command->add_option("--output", exported->output, "a file; - is the standard output");
+  export_command
+      ->add_option("--format", exported->format,
+                   "json: a line for each record; bodies: only the bodies of payloads, one a line")
+      ->check(CLI::IsMember({"json", "bodies"}));
+  on_log_command(*export_command, common, chosen, log,
+                 [exported](LogCommand& all, const LogPlace&) {
+                   exported->range = all.range;
+                   return log_export(*exported, SystemClock(), all.console());
+                 });
+}
+
+void add_log_forget(CLI::App& command, Common& common, Chosen& chosen) {
+  auto log = std::make_shared<LogCommand>();
+  auto options = std::make_shared<ForgetOptions>();
+  CLI::App* forget = command.add_subcommand(
+      "forget", "deletes what is older than a time from a topic, before retention does");
+  log->add_to(*forget, common);
+  forget->add_option("topic", options->topic, LogCommand::kTopics)->required();
+  forget->add_option("--before", options->before,
+                     "a time (RFC 3339) or how long ago (2h): files whose records are all older");
+  forget->add_option("--reader", options->reader,
+                     "instead: that a reader which is gone ever read the topic");
+  forget->add_flag("--yes", options->yes, "do it; without, only say what would be done");
+  forget->add_flag("--unread", options->unread, "also what a reader has not read");
+  on_log_command(*forget, common, chosen, log, [options](LogCommand& all, const LogPlace& place) {
+    return log_forget(place, *options, SystemClock(), all.console());
+  });
+}
+
 void add_log(CLI::App& root, Common& common, Chosen& chosen) {
   CLI::App* command = root.add_subcommand("log", "looks into the durable log");
   command->require_subcommand(1);
-  CLI::App* cat = command->add_subcommand("cat", "the records of a topic, one JSON line each");
-  common.add_to(*cat);
-  auto topic = std::make_shared<std::string>();
-  cat->add_option("topic", *topic,
-                  "payloads, events, rejects.transform, rejects.analytics or config")
-      ->required();
-  cat->callback([&common, &chosen, topic] {
-    chosen = [&common, topic] {
-      const auto effective = common.load();
-      if (!effective) return report(effective.error());
-      return log_cat(data_folder_at(effective->config.data_folder).log(), *topic, std::cout,
-                     std::cerr);
-    };
+  auto log = std::make_shared<LogCommand>();
+  CLI::App* ls = command->add_subcommand("ls", "every topic, its size and who reads it");
+  log->add_to(*ls, common);
+  on_log_command(*ls, common, chosen, log, [](LogCommand& all, const LogPlace& place) {
+    return log_ls(place, SystemClock(), all.console());
   });
+
+  log = std::make_shared<LogCommand>();
+  CLI::App* describe =
+      command->add_subcommand("describe", "offsets, files and readers of one topic");
+  log->add_to(*describe, common);
+  describe->add_option("topic", log->topic, LogCommand::kTopics)->required();
+  on_log_command(*describe, common, chosen, log, [](LogCommand& all, const LogPlace& place) {
+    return log_describe(place, all.topic, SystemClock(), all.console());
+  });
+
+  log = std::make_shared<LogCommand>();
+  CLI::App* verify =
+      command->add_subcommand("verify", "reads everything and checks it; status 1 if damaged");
+  log->add_to(*verify, common);
+  verify->add_option("topic", log->topic, "one topic; none: all");
+  on_log_command(*verify, common, chosen, log, [](LogCommand& all, const LogPlace& place) {
+    return log_verify(place, all.topic, all.console());
+  });
+  add_log_reading(*command, common, chosen);
+  add_log_forget(*command, common, chosen);
 }
 
 std::string default_data_folder() {

@@ -56,7 +56,8 @@ Surroundings::Surroundings(const ServeOptions& options, std::string_view role)
        .reserve_bytes = config.reserve_bytes,
        .scrub_interval = config.scrub_interval,
        // Not the bound of the front door, which shares it out fairly.
-       .queue_bytes_max = std::max<std::size_t>(64u << 20, 2 * config.in_flight_bytes)},
+       .queue_bytes_max = std::max<std::size_t>(64u << 20, 2 * config.in_flight_bytes),
+       .compression = config.compression},
       files, clock, registry);
 }
 

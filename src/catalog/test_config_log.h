@@ -35,6 +35,10 @@ class ConfigLog final : public log::Log {
                                                    std::span<const log::Start> starts) override {
     return std::make_unique<MemoryReader>(topic_of(topic), starts[0].offset);
   }
+  std::unique_ptr<log::ReaderRegistration> register_reader(const std::string&,
+                                                           const std::string&) override {
+    return nullptr;
+  }
   Result<log::TopicInfo> info(const std::string& topic) override {
     return log::TopicInfo{Id128{1, 1},
                           {{.begin = 0, .end = topic_of(topic).size(), .last_append = 1}}};

@@ -23,6 +23,7 @@ constexpr std::int64_t kSaveEvery = kMicrosPerSecond;
 // over this is saved once a second instead.
 constexpr std::size_t kSaveFirstBytesMax = 4u << 20;
 constexpr std::int64_t kNever = -1;
+constexpr char kReaderName[] = "gateway";
 
 struct Probe {
   explicit Probe(telemetry::Registry& registry)
@@ -231,9 +232,17 @@ class Environments::Follower {
     const log::Start start{.partition = 0, .offset = next_};
     FS_TRY(auto opened,
            log_.open_reader(std::string(kConfigTopic), info.log_id, std::span(&start, 1)));
+    registration_ = log_.register_reader(std::string(kConfigTopic), kReaderName);
     const std::lock_guard lock(mutex_);
     reader_ = std::move(opened);
     return {};
+  }
+
+  void tell_position(bool is_at_end) {
+    if (is_at_end) read_until_ = clock_.now();
+    const log::ReaderPosition at{
+        .partition = 0, .next = next_, .resume = saved_next_, .read_until = read_until_};
+    if (registration_ != nullptr) registration_->tell(std::span(&at, 1));
   }
 
   Result<void> follow() {
@@ -261,6 +270,7 @@ class Environments::Follower {
           break;
       }
       FS_TRY(look_at_end(fetched.status == log::Fetched::Status::End));
+      tell_position(fetched.status == log::Fetched::Status::End);
       wake_expired();
       probe_.age_seconds.set(static_cast<double>(age()) / kMicrosPerSecond);
       if (is_dirty_ && clock_.monotonic() - saved_at_ >= kSaveEvery) save();
@@ -484,8 +494,10 @@ class Environments::Follower {
   log::Offset next_ = 0;
   log::Offset saved_next_ =
       0;  // where to go on from a saved state: at the begin of a copy, if inside
-  std::optional<log::Offset> catching_up_to_;  // of a log of which nothing is shown yet
-  bool has_hole_ = false;                      // records could not be read, and no copy came since
+  MicrosUtc read_until_ = 0;  // what was appended to `config` before is read
+  std::unique_ptr<log::ReaderRegistration> registration_;  // may be null
+  std::optional<log::Offset> catching_up_to_;              // of a log of which nothing is shown yet
+  bool has_hole_ = false;  // records could not be read, and no copy came since
   std::list<Waiting> waiting_;
   MicrosUtc expired_until_;  // keys that expired up to then have had their wake-up
   bool is_dirty_ = false;

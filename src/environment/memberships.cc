@@ -15,6 +15,7 @@
 namespace flagstream::environment {
 namespace {
 
+constexpr char kReaderName[] = "gateway";
 constexpr std::size_t kReadBytes = 4u << 20;
 constexpr std::chrono::milliseconds kReadDeadline{200};
 constexpr std::chrono::milliseconds kTopicRetry{50};
@@ -138,6 +139,7 @@ class Memberships::Follower {
     const log::Start start{.partition = 0, .offset = next_};
     FS_TRY(auto opened,
            log_.open_reader(std::string(kMembershipsTopic), info.log_id, std::span(&start, 1)));
+    registration_ = log_.register_reader(std::string(kMembershipsTopic), kReaderName);
     const std::lock_guard lock(mutex_);
     is_absent_ = false;
     reader_ = std::move(opened);
@@ -158,6 +160,7 @@ class Memberships::Follower {
           FS_TRY(const log::TopicInfo info, log_.info(std::string(kMembershipsTopic)));
           if (info.log_id != log_id_ || next_ > info.partitions.at(0).end) return {};
           note_position(true);
+          read_until_ = clock_.now();
           break;
         }
         case log::Fetched::Status::OutOfRange:
@@ -170,6 +173,10 @@ class Memberships::Follower {
           has_hole_ = true;
           break;
       }
+      // Kept in memory only: a restart reads it all again.
+      const log::ReaderPosition at{
+          .partition = 0, .next = next_, .resume = next_, .read_until = read_until_};
+      if (registration_ != nullptr) registration_->tell(std::span(&at, 1));
     }
     return {};
   }
@@ -254,7 +261,9 @@ class Memberships::Follower {
   // The follower's thread only.
   Id128 log_id_;
   log::Offset next_ = 0;
-  log::Offset loaded_at_ = 0;  // the end when it began
+  log::Offset loaded_at_ = 0;                              // the end when it began
+  MicrosUtc read_until_ = 0;                               // what was appended before is read
+  std::unique_ptr<log::ReaderRegistration> registration_;  // may be null
   std::thread thread_;
 };
 

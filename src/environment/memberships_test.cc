@@ -143,6 +143,10 @@ class SilentLog final : public log::Log {
                                                    std::span<const log::Start>) override {
     return silent();
   }
+  std::unique_ptr<log::ReaderRegistration> register_reader(const std::string&,
+                                                           const std::string&) override {
+    return nullptr;
+  }
   Result<log::TopicInfo> info(const std::string&) override {
     asked.release();
     return silent();

@@ -74,6 +74,7 @@ class LakeStage::Fold {
   Result<void> start_over();
   Result<void> tidy_up();
   void report();
+  void tell_positions();
 
   LakeSettings settings_;
   const DuckDb& duckdb_;
@@ -86,6 +87,8 @@ class LakeStage::Fold {
   std::optional<DeltaTable> table_;
   std::unique_ptr<EventRows> rows_;
   std::unique_ptr<log::Reader> reader_;
+  std::unique_ptr<log::ReaderRegistration> registration_;  // may be null
+  MicrosUtc read_until_ = 0;                               // what was appended before is read
   MarkScope scope_;
   Progress progress_;
   Progress committed_;  // as the table says
@@ -122,6 +125,8 @@ Result<bool> LakeStage::Fold::attach() {
   committed_since_ = clock_.monotonic();
   FS_TRY(mark_start());
   FS_TRY(reader_, log_.open_reader(settings_.topic, info->log_id, starts));
+  registration_ = log_.register_reader(settings_.topic, "lake");
+  tell_positions();
   return true;
 }
 
@@ -175,6 +180,7 @@ Result<void> LakeStage::Fold::turn() {
   FS_TRY(const log::Fetched fetched, reader_->next(settings_.read_bytes_max, settings_.poll));
   switch (fetched.status) {
     case log::Fetched::Status::End:
+      read_until_ = clock_.now();
       break;
     case log::Fetched::Status::OutOfRange:
     case log::Fetched::Status::Quarantined:
@@ -189,6 +195,7 @@ Result<void> LakeStage::Fold::turn() {
   }
   if (commit_is_due()) FS_TRY(commit());
   report();
+  tell_positions();
   return {};
 }
 
@@ -205,6 +212,7 @@ Result<void> LakeStage::Fold::take_frame(const log::Frame& frame) {
   probe_.event_records.add(rows_->rows() - rows_before);
   probe_.input_bytes.add(pending_.input_bytes - bytes_before);
   progress.next_offset = std::max(progress.next_offset, frame.end_offset());
+  read_until_ = frame.append_time;
   if (rows_->rows() >= settings_.file_rows_max || rows_->bytes() >= settings_.file_bytes_max) {
     FS_TRY(write_files());
   }
@@ -351,6 +359,7 @@ Result<void> LakeStage::Fold::commit() {
   pending_ = {};
   committed_ = progress_;
   committed_since_ = clock_.monotonic();
+  tell_positions();
   // By the distance, so that a checkpoint which a crash has cost is made up for at once.
   if (table_->state().version - table_->state().checkpoint >= settings_.checkpoint_commits) {
     FS_TRY(table_->write_checkpoint());
@@ -407,6 +416,18 @@ void LakeStage::Fold::report() {
   probe_.lag_seconds.set(pending_.oldest_received < 0
                              ? 0
                              : std::max(0.0, in_seconds(clock_.now() - pending_.oldest_received)));
+}
+
+void LakeStage::Fold::tell_positions() {
+  if (registration_ == nullptr) return;
+  std::vector<log::ReaderPosition> positions;
+  for (const auto& [partition, progress] : progress_) {
+    positions.push_back({.partition = partition,
+                         .next = progress.next_offset,
+                         .resume = committed_.at(partition).next_offset,
+                         .read_until = read_until_});
+  }
+  registration_->tell(positions);
 }
 
 Result<std::unique_ptr<LakeStage>> LakeStage::open(LakeSettings settings, const DuckDb& duckdb,

@@ -5,8 +5,12 @@
 #include <mutex>
 #include <thread>
 
+#include "base/assert.h"
 #include "log/caretaker.h"
+#include "log/forget_request.h"
 #include "log/local_reader.h"
+#include "log/reader_registry.h"
+#include "log/reader_watch.h"
 #include "log/segment_search.h"
 #include "log/topic_writer.h"
 #include "telemetry/tell.h"
@@ -34,6 +38,8 @@ struct AppenderProbe {
                            "Appends refused because the queue was full.", label(topic)}),
         expired(registry, {"flagstream_log_expired_segments_total",
                            "Segment files that retention gave up.", label(topic)}),
+        forgotten(registry, {"flagstream_log_forgotten_segments_total",
+                             "Segment files that an operator had deleted.", label(topic)}),
         quarantined(registry, {"flagstream_log_quarantined_bytes",
                                "Bytes of the topic's files known to be damaged.", label(topic)}),
         scrubbed(registry, {"flagstream_log_scrubbed_bytes_total",
@@ -65,6 +71,7 @@ struct AppenderProbe {
   telemetry::Counter failures;
   telemetry::Counter refused;
   telemetry::Counter expired;
+  telemetry::Counter forgotten;
   telemetry::Gauge quarantined;
   telemetry::Counter scrubbed;
   telemetry::Counter watermark_failures;
@@ -77,6 +84,7 @@ struct AppenderProbe {
 
 constexpr auto kPoolRetry = std::chrono::seconds(5);
 constexpr auto kCare = std::chrono::seconds(1);  // of the watermark, and of one piece of a scrub
+constexpr std::int64_t kReadersEvery = kMicrosPerSecond;
 
 // A queue and one committer thread before a TopicWriter.  While a sync runs the next group gathers
 // in the queue.
@@ -96,8 +104,10 @@ class LocalAppender final : public Appender {
         quarantine_(writer_->quarantine()),
         files_(files),
         clock_(clock),
+        folder_(settings.folder),
         probe_(registry, topic_),
-        caretaker_(settings.folder, partitions_, quarantine_, files, clock) {
+        caretaker_(settings.folder, partitions_, quarantine_, files, clock),
+        watch_(topic_, folder_, settings.options, files, clock, registry) {
     tell_damage();
     committer_ = std::thread([this] { run(); });
     pool_filler_ = std::thread([this] { fill_pool(); });
@@ -298,6 +308,11 @@ class LocalAppender final : public Appender {
       telemetry::warn("retention cannot give up a file",
                       {{"topic", topic_}, {"error", done.error()}});
     probe_.expired.add(writer_->expired_segments() - before);
+    if (const std::int64_t now = clock_.monotonic(); now - readers_seen_ >= kReadersEvery) {
+      readers_seen_ = now;
+      forget();
+      watch_.look(writer_->page(), writer_->extents());
+    }
     adopt_ready_files();
     tell_disk();
     if (is_pool_file_wanted_.load()) return;
@@ -307,6 +322,29 @@ class LocalAppender final : public Appender {
       is_pool_file_wanted_.store(true);
       changed_.notify_all();
     }
+  }
+
+  void forget() {
+    const auto asked = read_forget_request(files_, folder_);
+    if (asked && !*asked) return;
+    const auto done = [&]() -> Result<void> {
+      if (!asked) return fail(asked.error());
+      const ForgetRequest& request = **asked;
+      const auto refused = [&](std::string why) {
+        (void)remove_forget_request(files_, folder_);
+        return fail(ErrorKind::Conflict, std::move(why));
+      };
+      if (request.log_id != writer_->page().log_id) return refused("it is for another log");
+      const auto count = writer_->forget(request.keep_from);
+      if (!count) return refused(count.error().what);
+      probe_.forgotten.add(*count);
+      telemetry::warn("segment files were deleted because an operator asked for it",
+                      {{"topic", topic_}, {"files", *count}, {"keptFrom", request.keep_from}});
+      return remove_forget_request(files_, folder_);
+    }();
+    if (!done)
+      telemetry::warn("a request to forget cannot be followed",
+                      {{"topic", topic_}, {"error", done.error()}});
   }
 
   void adopt_ready_files() {
@@ -350,8 +388,11 @@ class LocalAppender final : public Appender {
   Quarantine& quarantine_;
   io::FileSystem& files_;
   const Clock& clock_;
+  const std::string folder_;
   AppenderProbe probe_;
   Caretaker caretaker_;  // its thread's
+  ReaderWatch watch_;
+  std::int64_t readers_seen_ = 0;  // monotonic
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -391,6 +432,12 @@ class LocalLog final : public Log {
   Result<std::unique_ptr<Reader>> open_reader(const std::string& topic, Id128 log_id,
                                               std::span<const Start> starts) override {
     return LocalReader::open(files_, folder_of(topic), log_id, starts);
+  }
+
+  std::unique_ptr<ReaderRegistration> register_reader(const std::string& topic,
+                                                      const std::string& name) override {
+    FS_ASSERT(is_reader_name(name), "a reader's name is a file's name and a label");
+    return std::make_unique<FileRegistration>(files_, clock_, folder_of(topic), name);
   }
 
   Result<TopicInfo> info(const std::string& topic) override {

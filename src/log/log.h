@@ -125,6 +125,24 @@ class Reader {
   virtual void wake() = 0;
 };
 
+// How far a reader is in one partition.
+struct ReaderPosition {
+  Partition partition = 0;
+  Offset next = 0;           // the first record not read
+  Offset resume = 0;         // the first that it would read again after a restart
+  MicrosUtc read_until = 0;  // what was appended before is read
+};
+
+// A reader that shows how far it is to whoever watches the topic.  What it tells last stays when it
+// ends.  Thread-safe.
+class ReaderRegistration {
+ public:
+  virtual ~ReaderRegistration() = default;
+  // Cheap: may be called often, and is written about once a second.  Partitions that are not told
+  // stay as they were.  Cannot fail: nobody depends on it.
+  virtual void tell(std::span<const ReaderPosition> positions) = 0;
+};
+
 struct Start {
   Partition partition = 0;
   Offset offset = 0;  // of the first record wanted
@@ -167,6 +185,9 @@ class Log {
   // topic's.
   virtual Result<std::unique_ptr<Reader>> open_reader(const std::string& topic, Id128 log_id,
                                                       std::span<const Start> starts) = 0;
+  // `name`: of a stage or role, letters, digits, '.', '_' and '-'.  Null where nobody watches.
+  virtual std::unique_ptr<ReaderRegistration> register_reader(const std::string& topic,
+                                                              const std::string& name) = 0;
   virtual Result<TopicInfo> info(const std::string& topic) = 0;
   // The first offset whose append time is at or after `time`; the end if there is none.
   virtual Result<Offset> position_at(const std::string& topic, Partition partition,

@@ -520,26 +520,6 @@ void TopicWriter::watch_clock() {
   seen_at_ = at;
 }
 
-// The file goes to the pool or away.
-Result<void> TopicWriter::give_up(const Segment& segment) {
-  const std::string path = segment_path(settings_.folder, segment.header.sequence);
-  leftovers_.push_back(path);
-  if (pool_.size() >= settings_.pool_segments || segment.has_failed ||
-      segment.file_bytes != settings_.segment_bytes) {
-    FS_TRY(files_.remove(path));
-    leftovers_.pop_back();
-    return files_.sync_folder(settings_.folder);
-  }
-  const std::string ready = next_ready_path();
-  FS_TRY(files_.rename(path, ready));
-  leftovers_.pop_back();
-  FS_CRASH_POINT("log.after_recycle");
-  // Before that, a power loss could bring the old name back to what has been written anew.
-  FS_TRY(files_.sync_folder(settings_.folder));
-  pool_.push_back(ready);
-  return {};
-}
-
 Result<void> TopicWriter::expire() {
   watch_clock();
   while (!leftovers_.empty()) {
@@ -559,20 +539,59 @@ Result<void> TopicWriter::expire() {
                         segments_[1].header.created < now - options.retention.count();
     const bool is_too_much = options.retention_bytes > 0 && total_bytes() > options.retention_bytes;
     if (!is_old && !is_too_much) return {};
-    const Segment first = std::move(segments_.front());
-    segments_.pop_front();
-    page_.first_sequence = segments_.front().header.sequence;
-    for (std::size_t p = 0; p < page_.partitions.size(); ++p)
-      page_.partitions[p].begin = segments_.front().header.partitions[p].end;
-    FS_TRY(publish());
+    FS_TRY(give_up_first(Contents::MayStay));
     expired_segments_ += 1;
-    (void)files_.remove(
-        index_path(settings_.folder, first.header.sequence));  // may never have been
-    quarantine_.forget_before(page_.first_sequence);
-    FS_TRY(give_up(first));
-    FS_CRASH_POINT("log.after_expire");
   }
   return {};
+}
+
+// The file goes to the pool, in which its contents may stay, or away.
+Result<void> TopicWriter::give_up_first(Contents contents) {
+  const Segment first = std::move(segments_.front());
+  segments_.pop_front();
+  page_.first_sequence = segments_.front().header.sequence;
+  for (std::size_t p = 0; p < page_.partitions.size(); ++p)
+    page_.partitions[p].begin = segments_.front().header.partitions[p].end;
+  FS_TRY(publish());
+  const std::string path = segment_path(settings_.folder, first.header.sequence);
+  leftovers_.push_back(path);
+  // There may never have been one.
+  (void)files_.remove(index_path(settings_.folder, first.header.sequence));
+  quarantine_.forget_before(page_.first_sequence);
+  if (contents == Contents::Vanish || pool_.size() >= settings_.pool_segments || first.has_failed ||
+      first.file_bytes != settings_.segment_bytes) {
+    FS_TRY(files_.remove(path));
+    leftovers_.pop_back();
+    FS_TRY(files_.sync_folder(settings_.folder));
+  } else {
+    const std::string ready = next_ready_path();
+    FS_TRY(files_.rename(path, ready));
+    leftovers_.pop_back();
+    FS_CRASH_POINT("log.after_recycle");
+    // Before that, a power loss could bring the old name back to what has been written anew.
+    FS_TRY(files_.sync_folder(settings_.folder));
+    pool_.push_back(ready);
+  }
+  FS_CRASH_POINT("log.after_expire");
+  return {};
+}
+
+Result<std::size_t> TopicWriter::forget(std::uint64_t keep_from) {
+  std::size_t count = 0;
+  for (; segments_.size() > 1 && segments_.front().header.sequence < keep_from; ++count)
+    FS_TRY(give_up_first(Contents::Vanish));
+  return count;
+}
+
+std::vector<SegmentExtent> TopicWriter::extents() const {
+  std::vector<SegmentExtent> extents;
+  for (std::size_t i = 0; i < segments_.size(); ++i) {
+    const bool is_last = i + 1 == segments_.size();
+    extents.push_back({.header = segments_[i].header,
+                       .file_bytes = segments_[i].file_bytes,
+                       .end = is_last ? page_.durable_end : segments_[i + 1].header.previous_end});
+  }
+  return extents;
 }
 
 }  // namespace flagstream::log

@@ -19,6 +19,7 @@
 #include "log/segment_format.h"
 #include "log/segment_index.h"
 #include "log/segment_scan.h"
+#include "log/topic_survey.h"
 #include "log/watermark.h"
 
 namespace flagstream::log {
@@ -71,6 +72,11 @@ class TopicWriter {
     settings_.options.retention = retention;
     settings_.options.retention_bytes = retention_bytes;
   }
+  // Removes the files before that one, for good, whether retention would keep them or not; the
+  // newest file stays.  How many.
+  Result<std::size_t> forget(std::uint64_t keep_from);
+  // Of the files kept.
+  std::vector<SegmentExtent> extents() const;
   bool is_clock_doubted() const { return doubted_until_ != 0; }
   // Where the next ready file should be made (make_ready_file, on any thread); nullopt: there are
   // enough.
@@ -115,11 +121,12 @@ class TopicWriter {
                                                const SegmentHeader& header);
   Result<std::string> take_ready_file(std::uint64_t bytes);
   std::string next_ready_path();
-  Result<void> give_up(const Segment& segment);
   Result<void> publish();
   Result<void> check_disk();
   Result<void> commit(std::span<Pending> group);
   void watch_clock();
+  enum class Contents { MayStay, Vanish };
+  Result<void> give_up_first(Contents contents);
   void poison();
   // True: a new file was begun, and the writer takes records again.
   bool heal();

@@ -145,6 +145,7 @@ Result<void> PartitionRun::fold(const log::Frame& frame) {
     has_data_ = has_data_ || !is_tick(record);
     bytes += record.size();
   }
+  read_until_ = frame.append_time;
   run_.probe.records.add(frame.records.size());
   run_.probe.bytes.add(bytes);
   return {};

@@ -25,6 +25,7 @@ struct StageRun {
   log::Partition partitions = 0;
   std::vector<std::unique_ptr<log::Appender>> sinks;
   std::unique_ptr<CrashNotes> notes;
+  std::unique_ptr<log::ReaderRegistration> registration;  // may be null
   Probe& probe;
 };
 
@@ -55,6 +56,8 @@ class PartitionRun {
 
   log::Partition partition() const { return partition_; }
   log::Offset next() const { return next_; }
+  log::Offset checkpointed() const { return checkpointed_; }
+  MicrosUtc read_until() const { return read_until_; }  // append time of what was folded last
   std::size_t dirty_bytes() const { return fold_->dirty_bytes(); }
 
  private:
@@ -72,6 +75,7 @@ class PartitionRun {
   log::Offset next_ = 0;          // the first record not folded
   log::Offset checkpointed_ = 0;  // as the store has it
   bool has_data_ = false;         // since then
+  MicrosUtc read_until_ = 0;
   bool has_notes_ = false;
 };
 

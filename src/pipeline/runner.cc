@@ -137,6 +137,7 @@ class Runner::Running {
                      .partitions = static_cast<log::Partition>(info->partitions.size()),
                      .sinks = {},
                      .notes = std::move(notes),
+                     .registration = log_.register_reader(stage.input(), stage.name()),
                      .probe = probe});
     for (const std::string& topic : stage.outputs()) {
       log::TopicOptions options = output_topics();

@@ -340,6 +340,10 @@ class MomentarilyUnreadable final : public log::Log {
     FS_TRY(auto reader, log_.open_reader(topic, log_id, starts));
     return std::make_unique<UnreadableTwice>(std::move(reader));
   }
+  std::unique_ptr<log::ReaderRegistration> register_reader(const std::string&,
+                                                           const std::string&) override {
+    return nullptr;
+  }
   Result<log::TopicInfo> info(const std::string& topic) override { return log_.info(topic); }
   Result<log::Offset> position_at(const std::string& topic, log::Partition partition,
                                   MicrosUtc time) override {

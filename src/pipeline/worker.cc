@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::size_t kFetchBytes = 1u << 20;
 constexpr std::uint64_t kInputOnShortDisk = 16u << 20;  // between checkpoints
-constexpr std::chrono::milliseconds kPatience{20};
+constexpr std::chrono::milliseconds kPatience{20};  // until results are published
+constexpr std::chrono::milliseconds kPatienceIdle{100};
 constexpr std::chrono::milliseconds kPatienceHeldBack{1};
 constexpr std::chrono::microseconds kUnreadablePatience = std::chrono::seconds(30);
 
@@ -53,6 +54,7 @@ Result<std::unique_ptr<Worker>> Worker::open(const With& with, std::uint32_t ind
   for (const auto& each : worker->partitions_)
     starts.push_back({.partition = each->partition(), .offset = each->next()});
   FS_TRY(worker->reader_, with.log.open_reader(topic, with.run.input_log_id, starts));
+  worker->tell_positions();
   return worker;
 }
 
@@ -90,13 +92,16 @@ Result<void> Worker::work(const std::atomic<Ending>& ending) {
     FS_TRY(tend());
   }
   if (ending.load() == Ending::Checkpoint) FS_TRY(cut(true));
+  tell_positions();
   return {};
 }
 
 // A topic whose writer is just starting or stopping may be unreadable for a while.
 Result<log::Fetched> Worker::fetch() {
-  auto fetched = reader_->next(kFetchBytes, is_held_back_ ? kPatienceHeldBack : kPatience);
+  const auto patience = has_input_ ? kPatience : kPatienceIdle;
+  auto fetched = reader_->next(kFetchBytes, is_held_back_ ? kPatienceHeldBack : patience);
   const std::int64_t now = with_.clock.monotonic();
+  if (fetched && fetched->status == log::Fetched::Status::End) at_end_ = with_.clock.now();
   if (fetched || fetched.error().kind != ErrorKind::Unavailable) {
     fetched_ = now;
     return fetched;
@@ -175,6 +180,7 @@ Result<void> Worker::tend() {
     published_ = now;
     if (std::exchange(has_input_, false)) FS_TRY(publish());
     tell_lag();
+    tell_positions();
   }
   if (!is_cut_due(now)) return {};
   const bool with_idle = ++cuts_without_idle_ >= kCutsPerIdleCut;
@@ -201,6 +207,18 @@ void Worker::tell_lag() {
   }
   with_.run.probe.lag_records.add(lag - std::exchange(lag_told_, lag));
   with_.run.probe.dirty_bytes.add(dirty - std::exchange(dirty_told_, dirty));
+}
+
+void Worker::tell_positions() {
+  if (with_.run.registration == nullptr) return;
+  std::vector<log::ReaderPosition> positions;
+  for (const auto& each : partitions_) {
+    positions.push_back({.partition = each->partition(),
+                         .next = each->next(),
+                         .resume = each->checkpointed(),
+                         .read_until = std::max(at_end_, each->read_until())});
+  }
+  with_.run.registration->tell(positions);
 }
 
 bool Worker::is_cut_due(std::int64_t now) const {

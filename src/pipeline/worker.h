@@ -50,6 +50,7 @@ class Worker {
   Result<void> tend();
   Result<void> publish();
   void tell_lag();
+  void tell_positions();
   bool is_cut_due(std::int64_t now) const;
   // Checkpoints of all partitions with news; without `with_idle`, of those where more than time has
   // passed.
@@ -67,6 +68,7 @@ class Worker {
   std::int64_t published_ = 0;     // monotonic time
   std::int64_t cut_ = 0;
   std::int64_t fetched_ = 0;  // when the topic could last be read
+  MicrosUtc at_end_ = 0;      // when it was last read to its end
   std::uint32_t cuts_without_idle_ = 0;
   double lag_told_ = 0;
   double dirty_told_ = 0;

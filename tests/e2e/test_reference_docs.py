@@ -59,6 +59,8 @@ def test_the_metrics_page_has_every_metric_of_a_running_server():
         answer = server.post_events([{"kind": "identify", "creationDate": 1, "context": {"kind": "user", "key": "u"}}])
         assert answer.status == 202
         wait_until(lambda: server.health()["payloads"]["received"] == 1, 30, "the payload is processed")
+        readers = "`config`, `events`, `memberships`, `payloads`; `reader`: `analytics`, `gateway`, `lake`, `transform`"
+        wait_until(lambda: readers in tool.page(tool.scrape(server.admin_url)), 20, "the readers of every topic are watched")
         running = tool.page(tool.scrape(server.admin_url))
     assert page == running, "stale: tools/metrics_page ADMIN_URL > docs/reference/metrics.md"
 
