@@ -80,6 +80,8 @@ class ByteBudget {
   std::size_t taken_ = 0;
 };
 
+inline constexpr Refusal kStopping{503, "the server is stopping"};
+
 // Used on its shard only. Destroyed after run() has ended.
 class Connection final : public StreamWriter {
  public:

@@ -10,6 +10,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
+#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include "base/assert.h"
@@ -130,24 +131,14 @@ class Shard {
       close_descriptor(descriptor);
       return;
     }
-    if (shared_.connections >= shared_.settings.limits.connections_max && !make_room()) {
-      shared_.probe.connections_refused.add();
-      constexpr std::string_view kAnswer =
-          "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
-          "Connection: close\r\n\r\n";
-      if (!door.is_tls)
-        ::send(descriptor, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-      return;
-    }
     auto place = take_place(client);
     if (!place) {
       shared_.probe.address_refused.add();
-      constexpr std::string_view kAnswer =
-          "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
-          "Connection: close\r\n\r\n";
-      if (!door.is_tls)
-        ::send(descriptor, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-      return;
+      return turn_away(descriptor, door, "429 Too Many Requests");
+    }
+    if (shared_.connections >= shared_.settings.limits.connections_max && !make_room()) {
+      shared_.probe.connections_refused.add();
+      return turn_away(descriptor, door, "503 Service Unavailable");
     }
     const auto at =
         connections_.emplace(connections_.end(), shared_, std::move(socket), std::move(client),
@@ -159,6 +150,13 @@ class Shard {
           // its connection goes in the next turn.
           net::post(context_, [this, at] { connections_.erase(at); });
         }));
+  }
+
+  static void turn_away(int descriptor, const Door& door, std::string_view status) {
+    if (door.is_tls) return;  // nothing can be said
+    const std::string answer = fmt::format(
+        "HTTP/1.1 {}\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status);
+    ::send(descriptor, answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
   // nullopt: the address has as many connections as it may.

@@ -247,6 +247,20 @@ TEST_F(LocalLogTest, RetentionGivesUpWholeFilesAndReadersAreTold) {
   EXPECT_EQ(lines.size(), 40 - begin + 1);
 }
 
+TEST_F(LocalLogTest, RetentionMayChangeWhileTheTopicIsWritten) {
+  auto to = appender({.partitions = 1});
+  for (int i = 0; i < 40; ++i) append(*to, 0, {std::string(3000, 'a')});
+  EXPECT_EQ(log_->info("t")->partitions[0].begin, 0u);
+  to->set_retention(std::chrono::hours(1), 2 * kSegmentBytes);
+  Offset begin = 0;
+  for (int i = 0; i < 1'000 && begin == 0; ++i) {
+    clock_.advance(kMicrosPerSecond);
+    append(*to, 0, {"x"});  // the committer's turn
+    begin = log_->info("t")->partitions[0].begin;
+  }
+  EXPECT_GT(begin, 20u);
+}
+
 TEST_F(LocalLogTest, AClockThatJumpsAheadTakesNothingUntilItHasStoodForAnHour) {
   const auto options = TopicOptions{.partitions = 1, .retention = std::chrono::hours(24)};
   const TopicSettings settings{
