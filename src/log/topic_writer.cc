@@ -152,16 +152,19 @@ Result<void> TopicWriter::read_segments() {
   return {};
 }
 
-// A file that retention gave up may still be there, because it could not be removed: it is known
-// from the control page, or because files after it are gone.
+// A file that retention gave up may still be there, because it could not be removed: the control
+// page says so, and it goes now.  What lies before a missing file is left out, too, so that readers
+// are told; but it stays, for it may be somebody else who has removed that file.
 void TopicWriter::leave_out_expired(const std::optional<ControlPage>& known) {
   if (segments_.empty()) return;
   auto first = segments_.end() - 1;
   while (first != segments_.begin() && (first - 1)->header.sequence + 1 == first->header.sequence &&
          (!known || (first - 1)->header.sequence >= known->first_sequence))
     --first;
-  for (auto each = segments_.begin(); each != first; ++each)
-    leftovers_.push_back(segment_path(settings_.folder, each->header.sequence));
+  for (auto each = segments_.begin(); each != first; ++each) {
+    if (known && each->header.sequence < known->first_sequence)
+      leftovers_.push_back(segment_path(settings_.folder, each->header.sequence));
+  }
   segments_.erase(segments_.begin(), first);
   page_.first_sequence = segments_.front().header.sequence;
 }
