@@ -16,7 +16,7 @@ prove:       ## one table: what was sent, acknowledged and counted, through cras
 	@tools/prove
 bench:       ## benchmarks; JOB=name for one of them
 	@tools/bench $(JOB)
-torture:     ## sanitizers, long fuzzing, long crash runs, 10,000 streams
+torture:     ## sanitizers, long fuzzing, crashes, faults and full disks, 10,000 streams
 	@tools/torture
 lint:        ## layers, format, clang-tidy
 	@tools/lint

@@ -33,6 +33,7 @@ constexpr std::int64_t kStopPatience = 10 * kMicrosPerSecond;
   if (command.inherited_fd >= 0) ::fcntl(command.inherited_fd, F_SETFD, 0);
   // Until it waits for the signal: what is blocked is not ignored.
   if (command.takes_hangup) ::signal(SIGHUP, SIG_IGN);
+  if (command.niceness > 0) (void)!::nice(command.niceness);
   ::setenv(kReadyVariable, std::to_string(ready_fd).c_str(), 1);
   for (const auto& [name, value] : command.environment) ::setenv(name.c_str(), value.c_str(), 1);
   std::vector<std::string> words = command.arguments;

@@ -189,6 +189,7 @@ TEST_F(DeltaTableTest, ACheckpointStandsForAllCommitsBeforeIt) {
 
   const DeltaTable again = open(disk_);
   EXPECT_EQ(again.state().version, 5);
+  EXPECT_EQ(again.state().checkpoint, 4);
   ASSERT_EQ(again.state().files.size(), 5u);
   const AddFile& file = again.state().files.at("date=2026-11-24/a b'c.parquet");
   EXPECT_EQ(file.size, 11);

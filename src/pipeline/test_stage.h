@@ -125,10 +125,12 @@ inline Result<std::unique_ptr<Fold>> NumberingStage::open_fold(const FoldPlace& 
 // A local log in a folder, and what a stage made of it.
 class StageFolder {
  public:
-  StageFolder(std::string folder, const Clock& clock) : folder_(std::move(folder)) {
+  StageFolder(std::string folder, const Clock& clock,
+              io::FileSystem& files = io::posix_file_system())
+      : folder_(std::move(folder)) {
     log_ = log::open_local_log(
-        {.folder = folder_ + "/log", .segment_bytes = 64 << 10, .pool_segments = 0},
-        io::posix_file_system(), clock, registry_);
+        {.folder = folder_ + "/log", .segment_bytes = 64 << 10, .pool_segments = 0}, files, clock,
+        registry_);
   }
 
   RunnerSettings settings() const {

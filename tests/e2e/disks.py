@@ -77,13 +77,16 @@ class LoopDisk:
     def fill(self, leave=0):
         """Takes all room but `leave` bytes."""
         with open(self.path / "ballast", "ab") as file:
-            block = bytes(1 << 16)
-            try:
-                while self.free() > leave:
-                    file.write(block)
-                    file.flush()
-            except OSError:
-                pass
+            size, block = file.tell(), 1 << 28
+            while block >= 4096 and self.free() > leave:
+                try:
+                    if self.free() - leave >= block:
+                        os.posix_fallocate(file.fileno(), size, block)
+                        size += block
+                        continue
+                except OSError:
+                    pass
+                block //= 2
 
     def empty(self):
         (self.path / "ballast").unlink(missing_ok=True)

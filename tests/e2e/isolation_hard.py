@@ -1,7 +1,8 @@
 """Does work behind the log slow the front door down?  The gateway takes a fixed load, first alone, then while the
 processor and the lake work off a backlog with checkpoints and Parquet files, and a heavy SQL query runs over and over.
 
-What must hold, of the best of three tries: throughput at least 90 %, p99 at most 2 x + 2 ms of its own when quiet.
+What must hold: throughput at least 90 %, and p99 at most 2 x + 2 ms of that when quiet.  Of three tries the least p99
+counts, of either: other work on the machine only adds to it.
 
 BACKLOG_SECONDS: how long the stages are stopped at full load before (10); SECONDS: of each window (20)."""
 import os
@@ -67,20 +68,19 @@ def one_try(server, rate):
     print(f"  {rate:.0f}/s: throughput {result['throughput']:.3f}, p50 {result['quiet_p50_ms']:.2f} -> "
           f"{result['busy_p50_ms']:.2f} ms, p99 {result['quiet_p99_ms']:.2f} -> {result['busy_p99_ms']:.2f} ms; "
           f"backlog {backlog:,} -> {left:,} records, {queries.answered} queries, CPU seconds {used}", flush=True)
-    result["holds"] = result["throughput"] >= 0.9 and result["busy_p99_ms"] <= 2 * result["quiet_p99_ms"] + 2
     return result
 
 
 def main():
     with Server(settings={"log.segment_size": "64MiB", "log.pool_segments": "4"}) as server:
         rate = SHARE_OF_PEAK * load(server, 5)["payloads_per_second"]
-        results = []
-        while len(results) < TRIES and not any(result["holds"] for result in results):
-            results.append(one_try(server, rate))
-    best = min(results, key=lambda result: (not result["holds"], result["busy_p99_ms"]))
-    record_part("isolation", "load on the gateway while stages work off a backlog beside a heavy query", len(results),
-                **{name: round(value, 3) if isinstance(value, float) else value for name, value in best.items()})
-    return 0 if best["holds"] else 1
+        results = [one_try(server, rate) for _ in range(TRIES)]
+    best = {name: min(result[name] for result in results) for name in results[0]}
+    holds = best["throughput"] >= 0.9 and best["busy_p99_ms"] <= 2 * best["quiet_p99_ms"] + 2
+    print("holds" if holds else "does not hold", best)
+    record_part("isolation", "load on the gateway while stages work off a backlog beside a heavy query", TRIES,
+                **{name: round(value, 3) for name, value in best.items()}, holds="yes" if holds else "no")
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

@@ -24,6 +24,14 @@ def test_a_new_start_waits_for_roles_that_a_killed_supervisor_left():
         assert server.post_events(b'[{"kind":"index"}]').status == 202
 
 
+def test_what_works_off_a_backlog_gives_way_to_the_front_door():
+    with Server() as server:
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        niceness = {role: os.getpriority(os.PRIO_PROCESS, server.pid(role)) - ours
+                    for role in ("gateway", "control", "processor", "lake")}
+        assert niceness == {"gateway": 0, "control": 0, "processor": 10, "lake": 10}
+
+
 def can_listen_on_ipv6():
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
