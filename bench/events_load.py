@@ -17,11 +17,11 @@ SMALL = PAYLOADS / "node-server-6-events.json"
 TRIES = 3
 
 
-def load(port, key, payload, *, rate=0, connections=16, seconds=5, warmup=0, pid=0, core=None, options=()):
+def load(port, key, payload, *, rate=0, connections=16, seconds=5, warmup=0, pid=0, core=None, options=(), tries=TRIES):
     """What the generator says of its run (bench/load/main.cc), on one core if that is given.  One that was late by its own
-    fault is tried again; `void` says why the last one was."""
+    fault is tried again, `tries` times in all; `void` says why the last one was."""
     pinned = ["taskset", "-c", str(core)] if core is not None and os.cpu_count() > 1 else []
-    for _ in range(TRIES):
+    for _ in range(tries):
         done = subprocess.run([*pinned, str(BUILD / "load"), "--port", str(port), "--key", key, "--payload", str(payload),
                                "--connections", str(connections), "--seconds", str(seconds), "--warmup", str(warmup),
                                "--rate", str(rate), "--pid", str(pid), *options],

@@ -21,8 +21,8 @@ ROUNDS, SECONDS = 3, 2
 
 
 class Curve:
-    def __init__(self, key, title, x, y, points):
-        self.key, self.title, self.x, self.y, self.points = key, title, x, y, points
+    def __init__(self, key, title, x, y):
+        self.key, self.title, self.x, self.y = key, title, x, y
         self.values = {}  # series -> point -> one value a round
 
     def add(self, series, point, value):
@@ -57,9 +57,9 @@ def payload_of(kilobytes, folder):
     return path
 
 
-def of_connections(seconds, folder):
-    curve = Curve("connections", "Throughput against connections", "connections", "MB/s", CONNECTIONS)
-    cpu = Curve("connections-cpu", "Payloads per CPU second against connections", "connections", "payloads per CPU second", CONNECTIONS)
+def of_connections(seconds, _folder):
+    curve = Curve("connections", "Throughput against connections", "connections", "MB/s")
+    cpu = Curve("connections-cpu", "Payloads per CPU second against connections", "connections", "payloads per CPU second")
     with Gateway(settings=ONE_CORE) as server:
         on_one_core(server)
         for connections in CONNECTIONS:
@@ -70,7 +70,7 @@ def of_connections(seconds, folder):
 
 
 def of_sizes(seconds, folder):
-    curve = Curve("payload-size", "Throughput against payload size", "payload, KB", "MB/s", SIZES_KB)
+    curve = Curve("payload-size", "Throughput against payload size", "payload, KB", "MB/s")
     with Gateway(settings=ONE_CORE) as server:
         on_one_core(server)
         for size in SIZES_KB:
@@ -78,8 +78,8 @@ def of_sizes(seconds, folder):
             yield curve, "32 connections", size, result["megabytes_per_second"]
 
 
-def of_partitions(seconds, folder):
-    curve = Curve("partitions", "Throughput against partitions", "partitions", "MB/s", PARTITIONS)
+def of_partitions(seconds, _folder):
+    curve = Curve("partitions", "Throughput against partitions", "partitions", "MB/s")
     for partitions in PARTITIONS:
         with Gateway(settings=ONE_CORE | {"log.partitions": str(partitions)}) as server:
             on_one_core(server)
@@ -87,8 +87,8 @@ def of_partitions(seconds, folder):
                 yield curve, name, partitions, measured(server, payload, seconds, connections=32)["megabytes_per_second"]
 
 
-def of_shards(seconds, folder):
-    curve = Curve("threads", "Throughput against server threads, load on the same cores", "server.shards", "MB/s", SHARDS)
+def of_shards(seconds, _folder):
+    curve = Curve("threads", "Throughput against server threads, load on the same cores", "server.shards", "MB/s")
     for shards in SHARDS:
         with Gateway(settings=REAL_SEGMENTS | {"server.shards": str(shards)}) as server:
             for name, payload in (("38 KB", LARGE), ("2 KB", SMALL)):
@@ -96,12 +96,12 @@ def of_shards(seconds, folder):
                 yield curve, name, shards, result["megabytes_per_second"]
 
 
-def of_recovery(seconds, folder):
+def of_recovery(sizes):
     """SIGKILL, then a start: from the process's start until /readyz says 200."""
-    curve = Curve("recovery", "Start to ready after SIGKILL against the log's size", "log, MB", "ms", LOG_MB)
+    curve = Curve("recovery", "Start to ready after SIGKILL against the log's size", "log, MB", "ms")
     with Gateway(settings=ONE_CORE) as server:
         stored = 0
-        for megabytes in LOG_MB:
+        for megabytes in sizes:
             while stored < megabytes:
                 result = load(server.port, server.sdk_key, LARGE, seconds=1, connections=32)
                 stored += result["payloads"] * LARGE.stat().st_size / 1e6
@@ -132,7 +132,7 @@ def growth(figures, quick=False):
             for sweep in SWEEPS:
                 for point in sweep(seconds, folder):
                     note(*point)
-        for point in of_recovery(seconds, folder):
+        for point in of_recovery(LOG_MB[:2] if quick else LOG_MB):
             note(*point)
     figures.data["growth"] = {"rounds": rounds, "seconds": seconds, "curves": [each.as_data() for each in curves.values()]}
     for curve in curves.values():

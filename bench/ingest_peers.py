@@ -196,7 +196,11 @@ num.io.threads=4
         with running(command, {}, listens(port), "Kafka") as pid:
             self.java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", f"127.0.0.1:{port}", "--create", "--topic", "events",
                       "--partitions", 1, *(f"--config={each}" for each in self.topic_settings))
-            yield lambda payload, seconds, rate=0: self.run(pid, port, payload, seconds)
+
+            def run(payload, seconds, rate=0):
+                self.run(pid, port, payload, 1)  # the broker has just started: its code is compiled first
+                return self.run(pid, port, payload, seconds)
+            yield run
 
     def run(self, pid, port, payload, seconds):
         guess = 2_000 if payload.stat().st_size > 10_000 else 10_000

@@ -45,8 +45,8 @@ def peers_section(data, run):
     before, after = data["disk_sync_us"]["before"], data["disk_sync_us"]["after"]
     rows = data["rows"]
     out = ["## Durable ingest beside its peers", "", run_line(run), "",
-           f"Each server starts with an empty folder on core 0; the load runs on core 1. {data['rounds']} rounds take the servers in turn, "
-           f"{data['seconds']} s for each payload, {data['connections']} connections with one payload in flight each. Payloads are "
+           f"Each server starts with an empty folder on core 0; the load runs on core 1. Rounds: {data['rounds']}, each takes the servers in "
+           f"turn, {data['seconds']} s for each payload, {data['connections']} connections with one payload in flight each. Payloads are "
            "recorded from an SDK and made unique as they are sent. Figures are medians of the rounds; *ours / theirs* is the median "
            "of the rounds' ratios, with the least and the greatest. Kafka's clients batch many payloads into one request, so its "
            "latencies are those of a full queue. A server that uses less than its core was limited by the load (*load* is the share of "
@@ -71,18 +71,19 @@ def peers_section(data, run):
                         *((ratio_text(row[f"ratio_{each}"]) if row["name"] != "flagstream" else "") for each in
                           ("megabytes_per_second", "per_cpu_second"))] for row in some]), ""]
         paced = [row for row in some if row["paced"]]
-        out += ["Open loop at half of each server's own peak, payloads at random times, latency from the intended time of sending. "
-                "A run whose load was late is void and left out.", "",
-                table(["server", "asked/s", "p50 us", "p99 us", "p99.9 us"],
-                      [[row["name"], *(shown(row["paced"][each]) for each in ("rate", "p50_us", "p99_us", "p999_us"))]
-                       for row in paced]), ""]
+        if paced:
+            out += ["Open loop at half of each server's own peak, payloads at random times, latency from the intended time of sending. "
+                    "A run whose load was late is void and left out.", "",
+                    table(["server", "asked/s", "p50 us", "p99 us", "p99.9 us"],
+                          [[row["name"], *(shown(row["paced"][each]) for each in ("rate", "p50_us", "p99_us", "p999_us"))]
+                           for row in paced]), ""]
         void = [row["name"] for row in some if row["paced_void"] and not row["paced"]]
         if void:
-            out += [f"Void, because the load itself was late: {', '.join(void)}.", ""]
+            out += [f"Open loop at half of its peak, but void, because the load itself was late: {', '.join(void)}.", ""]
     least = [row for row in rows if row["http_events"] and row["name"] not in ("flagstream", "discarding", "nginx")]
     out += ["The target is 10 times any peer that accepts events over HTTP and stores or forwards them: " + "; ".join(
         f"{row['name']}, {row['payload']}: {ratio_text(row['ratio_megabytes_per_second'])}" for row in least) + ".", "",
-        "Not measured: Vector and Fluent Bit, which no package registry serves in a form that builds.", ""]
+        "Not measured: Vector, which no package registry has, and Fluent Bit, of which npm has an incomplete source of 1.8.15 alone.", ""]
     return out
 
 
@@ -108,7 +109,7 @@ def rate_of(figures, job, metric):
 
 def calculation_section(results):
     """A calculation from measured stages, and said to be one."""
-    stages = []
+    stages, missing = [], []
     rows = results["data"].get("peers", {}).get("rows", [])
     large = next((row for row in rows if row["name"] == "flagstream"), None)
     if large and large["per_cpu_second"]:
@@ -119,6 +120,8 @@ def calculation_section(results):
         rate = rate_of(results["figures"], job, metric)
         if rate:
             stages.append((name, rate, "time on the wall of one thread"))
+        else:
+            missing.append(name)
     if not stages:
         return []
     mean = GB_A_DAY / 86_400
@@ -129,7 +132,8 @@ def calculation_section(results):
             table(["stage", "MB/s of one core", "core seconds per GB", "cores at the mean rate", "measured as"],
                   [[name, shown(rate), shown(cost), shown(cost * mean), how] for (name, rate, how), cost in zip(stages, costs)]), "",
             f"Together {cores:.0f} cores at the mean rate; with a peak of {PEAK} times the mean and {UTILISATION * 100:.0f} % "
-            f"utilisation about **{cores * PEAK / UTILISATION:.0f} cores**. Nobody has run this: it leaves out TLS, replication, real "
+            f"utilisation about **{cores * PEAK / UTILISATION:.0f} cores**{', without ' + ' and '.join(missing) + ', which were not measured here' if missing else ''}. "
+            "Nobody has run this: it leaves out TLS, replication, real "
             "networks and disks, smaller payloads (which cost more per byte), memory bandwidth shared by many cores, and everything "
             "that only shows on more than one machine. It says what order of hardware to think of, and which stage to make faster.", ""]
 

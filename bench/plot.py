@@ -45,7 +45,7 @@ def line_plot(title, x_name, y_name, series):
     for x in xs:
         out.append(f'<text x="{x_of(x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{number(x)}</text>')
     out.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{html.escape(x_name)}</text>')
-    out.append(f'<text x="{LEFT}" y="{TOP - 8}" text-anchor="middle">{html.escape(y_name)}</text>')
+    out.append(f'<text x="8" y="{TOP - 8}">{html.escape(y_name)}</text>')
     for at, (name, points) in enumerate(series.items()):
         color = COLORS[at % len(COLORS)]
         path = "L".join(f"{x_of(x):.1f} {y_of(median):.1f}" for x, median, _, _ in points)

@@ -142,7 +142,7 @@ def visible(figures):
         server.wait_until_processed(120)
         rate = 0.7 * min(peak, whole_pipeline_peak(server))
         noise = threading.Thread(target=load, args=(server.port, server.sdk_key, LARGE),
-                                 kwargs={"rate": rate, "seconds": samples * 0.5})
+                                 kwargs={"rate": rate, "seconds": samples * 0.5, "tries": 1})
         noise.start()
         waits = []
         for n in range(samples):

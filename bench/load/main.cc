@@ -13,16 +13,21 @@
 //
 // One thread with epoll.  Beside HTTP it speaks as much of Redis (XADD) and NATS (publishing to a
 // stream that acknowledges) as it takes to send the same payloads to them in the same way.
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <fstream>
 #include <iostream>
-#include <memory>
+#include <iterator>
+#include <map>
 #include <random>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -224,6 +229,7 @@ class Load {
     if (each.fd < 0 ||
         ::connect(each.fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
       std::cerr << "load: cannot connect: " << std::strerror(errno) << '\n';
+      ::close(std::exchange(each.fd, -1));
       return false;
     }
     const int yes = 1;
