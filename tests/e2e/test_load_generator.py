@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import BINARY, ROOT
+from harness import BINARY, ROOT, wait_until
 
 LOAD = BINARY.parents[2] / "bench/load"
 LARGE, SMALL = (ROOT / "tests/data/sdk-payloads" / name for name in ("node-server-101-events.json", "node-server-6-events.json"))
@@ -67,7 +67,7 @@ def result(process, status=0):
 
 def test_a_stall_counts_for_every_payload_that_was_due_in_it(sink):
     process = start(sink, "--rate", "100", "--fixed", "--seconds", "2", "--connections", "4")
-    time.sleep(0.7)
+    wait_until(lambda: len(sink.seen) > 20, 30, "the load runs")
     with sink.gate:
         time.sleep(0.6)
     seen = result(process)
@@ -94,10 +94,10 @@ def test_payloads_are_whole_and_none_is_like_another(sink):
 
 
 def test_a_load_that_was_late_by_its_own_fault_is_void(sink):
-    process = start(sink, "--rate", "200", "--seconds", "1", "--connections", "8")
-    time.sleep(0.4)
+    process = start(sink, "--rate", "200", "--seconds", "2", "--connections", "8")
+    wait_until(lambda: len(sink.seen) > 20, 30, "the load runs")
     process.send_signal(signal.SIGSTOP)
-    time.sleep(0.3)
+    time.sleep(0.5)
     process.send_signal(signal.SIGCONT)
     seen = result(process)
     assert "late" in seen["void"]
