@@ -17,7 +17,7 @@ SIZES_KB = (1, 4, 16, 64, 256, 1000)
 PARTITIONS = (1, 4, 16, 64, 256)
 SHARDS = (1, 2)
 LOG_MB = (64, 256, 1024, 2048)
-ROUNDS, SECONDS = 3, 2
+ROUNDS, SECONDS = 3, 1.5
 
 
 class Curve:
