@@ -33,8 +33,11 @@ def table(heads, rows):
 def run_line(run):
     machine = run["machine"]
     quick = " **A quick run, which checks the machinery: its figures mean nothing.**" if run["quick"] else ""
+    others = run["others_share"]
+    busy = f" Just before it began other work used {others * 100:.0f} % of the machine." + (
+        " **That is too much: its figures are poor.**" if others > 0.1 else "")
     return (f"{run['date']}, commit {run['commit']}, {run['seconds']} s. {machine['cores']} cores of {machine['cpu']}, "
-            f"{machine['memory_gib']} GiB, Linux {machine['kernel']}, {machine['file_system']}.{quick}")
+            f"{machine['memory_gib']} GiB, Linux {machine['kernel']}, {machine['file_system']}.{busy}{quick}")
 
 
 def ratio_text(ratio):
@@ -163,10 +166,12 @@ README_FIGURES = [
     ("a change evaluated for 10,000 streams of browsers: p99 after the first", "delivery",
      "10000 client-side streams, one change evaluated for each: p99"),
     ("a change told to 10,000 OFREP event streams: p99 after the first", "delivery", "10000 OFREP event streams, one change: p99"),
+    ("10,000 connects at once, 103 KB each: all have their flags", "delivery", "storm of 10000 connects, 103 KB each: all initialized"),
     ("client-side evaluation of 20 flags, GET", "evalx", "GET evalx, 20 flags"),
     ("client-side evaluation of 350 flags, GET", "evalx", "GET evalx, 350 flags"),
     ("OFREP, one of 20 flags", "evalx", "OFREP single, 20 flags"),
     ("OFREP, all 20 flags", "evalx", "OFREP bulk, 20 flags"),
+    ("poll of all flags, 109 KB", "polling", "latest-all, 109 KB"),
     ("disk: 4 KiB write + fdatasync, p50", "ingest", "disk: 4 KiB write + fdatasync, p50"),
     ("disk: 4 KiB write + fdatasync, p99", "ingest", "disk: 4 KiB write + fdatasync, p99"),
     *((f"{size} payloads: {what}", "ingest", f"{size} payloads: {what}") for size in ("38 KB", "2 KB") for what in (
@@ -181,15 +186,16 @@ README_FIGURES = [
 
 
 def readme_rows(results):
-    """Title -> value and peers, of what was measured."""
+    """Title -> value and peers, of what was measured, and not in a quick run."""
     rows = {}
+    measured_jobs = {job for job, run in results["runs"].items() if not run["quick"]}
     for title, job, metric in README_FIGURES:
-        found = [each for each in results["figures"] if each["job"] == job and re.fullmatch(
+        found = [each for each in results["figures"] if each["job"] == job and job in measured_jobs and re.fullmatch(
             re.escape(metric) + "(, beside .*)?", each["metric"])]
         if found:
             peers = ", ".join(f"{shown(each['ratio'])} × {each['peer']}" for each in found if each["ratio"] is not None)
             rows[title] = f"{shown(found[0]['value'])} {found[0]['unit']}", peers
-    measured = results["data"].get("peers", {}).get("rows", [])
+    measured = results["data"]["peers"]["rows"] if "peers" in measured_jobs else []
     for row in (each for each in measured if each["name"] == "flagstream"):
         others = [each for each in measured if each["payload"] == row["payload"] and each["ratio_megabytes_per_second"]
                   and each["name"] != "flagstream"]

@@ -190,13 +190,24 @@ def commit():
     return git("rev-parse", "--short=10", "HEAD") + (" and changes" if changed else "")
 
 
-def save(job, figures, began, quick):
+def others_share(seconds=1):
+    """Share of the machine's CPU that is in use while we only watch."""
+    def times():
+        fields = [int(each) for each in open("/proc/stat").readline().split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+    before = times()
+    time.sleep(seconds)
+    total, idle = (b - a for a, b in zip(before, times()))
+    return 1 - idle / total if total else 0.0
+
+
+def save(job, figures, began, others, quick):
     """Puts the job's figures in the place of those that it left before."""
     results = ROOT / "bench/results/latest.json"
     kept = json.loads(results.read_text()) if results.exists() else {}
     runs = kept.get("runs", {}) | {job: {
         "machine": machine(), "commit": commit(), "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "seconds": round(time.monotonic() - began), "load_average": os.getloadavg()[0], "quick": quick}}
+        "seconds": round(time.monotonic() - began), "others_share": round(others, 3), "quick": quick and job in QUICK}}
     everything = [each for each in kept.get("figures", []) if each["job"] != job] + figures.all
     results.write_text(json.dumps({"machine": machine(), "runs": runs, "figures": everything,
                                    "data": kept.get("data", {}) | figures.data}, indent=1) + "\n")
@@ -209,10 +220,11 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one short round of peers and growth: checks the machinery, not the speed")
     arguments = parser.parse_args()
     for job in arguments.jobs or list(JOBS):
-        print(job, flush=True)
+        others = others_share()
+        print(job + (f" (other work uses {others:.0%} of the machine: figures will be poor)" if others > 0.1 else ""), flush=True)
         figures, began = Figures(), time.monotonic()
         JOBS[job](figures, **({"quick": True} if arguments.quick and job in QUICK else {}))
-        results = save(job, figures, began, arguments.quick)
+        results = save(job, figures, began, others, arguments.quick)
         print(f"  {job}: {time.monotonic() - began:.0f} s, written to {results.relative_to(ROOT)}")
 
 
