@@ -254,11 +254,11 @@ def contenders():
     add(REDIS, "Redis stream", "fsync", "RESP, XADD", redis, version(r"v=(\S+)", REDIS, "--version", environment=LIBRARIES),
         note="append-only file, fsync always")
     nats_version = module_version("nats", "github.com/nats-io/nats-server/v2")
-    add(NATS, "NATS JetStream, synced", "fsync", "NATS", nats(", sync_interval: always"), nats_version, note="sync_interval: always")
+    add(NATS, "NATS JetStream synced", "fsync", "NATS", nats(", sync_interval: always"), nats_version, note="sync_interval: always")
     add(NATS, "NATS JetStream", "page cache", "NATS", nats(""), nats_version, note="its default: synced every 2 min")
     jars = list(KAFKA.glob("kafka_2.13-*.jar"))
     kafka_version = jars[0].stem.split("-")[1] if jars else ""
-    add(KAFKA, "Kafka, flushed", "fsync", "Kafka, batches", Kafka(["flush.messages=1"]).serve, kafka_version,
+    add(KAFKA, "Kafka flushed", "fsync", "Kafka, batches", Kafka(["flush.messages=1"]).serve, kafka_version,
         note="flush.messages=1; its own ProducerPerformance, acks=all, 1 broker")
     add(KAFKA, "Kafka", "page cache", "Kafka, batches", Kafka().serve, kafka_version,
         note="its default; its own ProducerPerformance, acks=all, 1 broker")
