@@ -108,6 +108,7 @@ def delivery(figures, count=10_000):
         report(figures, f"{count} server-side streams, one change", ours, peers)
         sustained(figures, server, pid, count)
         client_side(figures, server, pid, count)
+        ofrep_events(figures, server, pid, count)
         storm(figures, server, pid, count)
 
 
@@ -166,6 +167,20 @@ def client_side(figures, server, pid, count):
             peers["ld-relay pings"] = Measured(
                 relay_pid, lambda: held(relay_port, count, paths=paths), change, count)
     report(figures, f"{count} client-side streams, one change evaluated for each", ours, peers, is_first=False)
+
+
+def ofrep_events(figures, server, pid, count):
+    """OFREP event streams: after a change each is told that something changed.  No peer here has them; beside them stands a
+    plain loop that writes as many bytes."""
+    turns = itertools.cycle([False, True])
+
+    def change(_n):
+        server.flag_on("new-checkout", on=next(turns))
+    path = f"/ofrep/v1/events?auth={server.keys['_id']}"
+    with write_loop(1_000, 180) as (loop_pid, loop_port, loop_change):
+        loop = Measured(loop_pid, lambda: held(loop_port, count), loop_change, count)
+    ours = Measured(pid, lambda: held(server.port, count, path=path), change, count)
+    report(figures, f"{count} OFREP event streams, one change", ours, {"write loop": loop}, is_first=False)
 
 
 def report(figures, what, ours, peers, is_first=True):

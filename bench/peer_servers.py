@@ -29,6 +29,7 @@ def running(command, environment, is_ready, what):
             assert process.poll() is None, f"{what} ended with {process.returncode}"
             with contextlib.suppress(OSError):
                 return is_ready()
+        pin(process.pid, 0)
         wait_until(ready, 60, f"{what} serves")
         pin(process.pid, 0)
         yield process.pid
@@ -38,13 +39,13 @@ def running(command, environment, is_ready, what):
 
 
 @contextlib.contextmanager
-def ld_relay(url, sdk_key, mobile_key, client_side_id):
-    """ld-relay, with our own server as LaunchDarkly: its process id and port."""
+def ld_relay(url, sdk_key, mobile_key, client_side_id, events_to=None):
+    """ld-relay, with our own server as LaunchDarkly: its process id and port.  Events go to the other address, if there is one."""
     port = free_port()
     environment = {
-        "STREAM_URI": url, "BASE_URI": url, "CLIENT_SIDE_BASE_URI": url, "EVENTS_HOST": url, "HOST": "127.0.0.1", "PORT": str(port),
+        "STREAM_URI": url, "BASE_URI": url, "CLIENT_SIDE_BASE_URI": url, "EVENTS_HOST": events_to or url, "HOST": "127.0.0.1", "PORT": str(port),
         "LD_ENV_production": sdk_key, "LD_MOBILE_KEY_production": mobile_key, "LD_CLIENT_SIDE_ID_production": client_side_id,
-        "USE_EVENTS": "false", "DISABLE_INTERNAL_USAGE_METRICS": "true", "LOG_LEVEL": "error"}
+        "USE_EVENTS": "true" if events_to else "false", "DISABLE_INTERNAL_USAGE_METRICS": "true", "LOG_LEVEL": "error"}
 
     def is_ready():
         return request("GET", f"http://127.0.0.1:{port}/status").json()["status"] == "healthy"

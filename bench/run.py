@@ -1,20 +1,20 @@
 """Runs the benchmark jobs and writes bench/results/latest.json: one object per figure with job, metric, unit, value,
-peer, ratio and method.
+peer, ratio and method; for each job when, where and of which commit it ran; and what bench/page.py draws tables and
+plots from.  What other jobs left there stays.
 
-    bench/run.py [JOB ...]        evaluate ingest process lake visible delivery evalx polling; none: all
+    bench/run.py [JOB ...]        evaluate ingest process lake visible delivery evalx polling peers growth; none: all
 
 Every job measures its peer in the same run, because machines differ and are noisy; the ratio is what to compare.
 Load and server share the machine, so absolute figures are lower bounds.
 """
 import argparse
-import contextlib
+import datetime
 import json
 import os
 import pathlib
 import platform
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -22,63 +22,30 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 from delivery import delivery  # noqa: E402
+from disk import disk_sync_us  # noqa: E402
 from evaluate import evaluate  # noqa: E402
 from evalx import evalx  # noqa: E402
+from events_load import LARGE, ONE_CORE, REAL_SEGMENTS, SMALL, discarding_server, load  # noqa: E402
 from gateway import Gateway  # noqa: E402
+from growth import growth  # noqa: E402
 from harness import Server, wait_until  # noqa: E402
+from measure import pin  # noqa: E402
+from peers_job import peers  # noqa: E402
 from polling import polling  # noqa: E402
 from roles import RoleProcess  # noqa: E402
 
-BUILD = ROOT / "build/release/bench"
 SECONDS = 5
-REAL_SEGMENTS = {"log.segment_size": "64MiB", "log.pool_segments": "4"}
-PAYLOADS = ROOT / "tests/data/sdk-payloads"
-LARGE = PAYLOADS / "node-server-101-events.json"
-SMALL = PAYLOADS / "node-server-6-events.json"
 
 
 class Figures:
     def __init__(self):
         self.all = []
+        self.data = {}  # job -> what its tables and plots are made of
 
     def add(self, job, metric, unit, value, method, peer="", ratio=None):
         self.all.append({"job": job, "metric": metric, "unit": unit, "value": round(value, 3), "peer": peer,
                          "ratio": None if ratio is None else round(ratio, 3), "method": method})
         print(f"  {metric:<52} {value:>14,.1f} {unit:<12}" + (f" {ratio:.2f} x {peer}" if ratio is not None else ""))
-
-
-def load(port, key, payload, *, rate=0, connections=16, seconds=SECONDS):
-    done = subprocess.run([str(BUILD / "load"), "--port", str(port), "--key", key, "--payload", str(payload),
-                           "--connections", str(connections), "--seconds", str(seconds), "--rate", str(rate)],
-                          capture_output=True, text=True, timeout=seconds + 120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@contextlib.contextmanager
-def discarding_server():
-    process = subprocess.Popen([str(BUILD / "discard_server")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield int(process.stdout.readline().rsplit(":", 1)[1])
-    finally:
-        process.stdin.close()
-        process.wait(10)
-
-
-def disk_sync_us(size):
-    """p50 and p99 of write + fdatasync into a preallocated file of this disk, one at a time."""
-    with tempfile.NamedTemporaryFile(dir=ROOT / "build") as file:
-        block = os.urandom(size)
-        os.pwrite(file.fileno(), bytes(size * 256), 0)
-        os.fsync(file.fileno())
-        times = []
-        for n in range(400):
-            began = time.perf_counter()
-            os.pwrite(file.fileno(), block, n % 256 * size)
-            os.fdatasync(file.fileno())
-            times.append((time.perf_counter() - began) * 1e6)
-    times.sort()
-    return times[len(times) // 2], times[int(len(times) * 0.99)]
 
 
 def events_in(payload):
@@ -96,23 +63,29 @@ def ingest(figures):
     sync_p50, sync_p99 = disk_sync_us(4096)
     figures.add("ingest", "disk: 4 KiB write + fdatasync, p50", "us", sync_p50, "one at a time, preallocated file")
     figures.add("ingest", "disk: 4 KiB write + fdatasync, p99", "us", sync_p99, "one at a time, preallocated file")
-    with Gateway(settings=REAL_SEGMENTS) as gateway, discarding_server() as discard:
+    cores = {"core": 1, "connections": 32}
+    with Gateway(settings=ONE_CORE) as gateway, discarding_server(core=0, shards=1) as (_, discard):
+        pin(gateway.role.process.pid, 0)
         for payload in (LARGE, SMALL):
             size = f"{payload.stat().st_size / 1000:.0f} KB payloads"
-            load(gateway.port, gateway.sdk_key, payload, seconds=2)  # the pool of segment files fills
-            peer = load(discard, "any", payload)
-            peak = load(gateway.port, gateway.sdk_key, payload)
-            method = "closed loop, 16 connections, load on the same cores; peer: the same server, bodies discarded"
+            load(gateway.port, gateway.sdk_key, payload, seconds=2, **cores)  # the pool of segment files fills
+            peer = load(discard, "any", payload, **cores)
+            peak = load(gateway.port, gateway.sdk_key, payload, **cores)
+            method = "closed loop, 32 connections; server on one core, load on the other; peer: the same server, bodies discarded"
             for metric, unit in (("megabytes_per_second", "MB/s"), ("payloads_per_second", "payloads/s")):
                 figures.add("ingest", f"{size}: {metric.replace('_', ' ')}", unit, peak[metric], method,
                             "discarding", peak[metric] / peer[metric])
-            rate = peak["payloads_per_second"] * 0.5
-            paced = load(gateway.port, gateway.sdk_key, payload, rate=rate)
-            paced_peer = load(discard, "any", payload, rate=rate)
-            for quantile in ("p50_us", "p99_us"):
-                figures.add("ingest", f"{size}: acknowledgement, {quantile[:3]} at 50 % of peak", "us", paced[quantile],
-                            "open loop from the intended time of sending; peer: the same server, bodies discarded, at "
-                            "the same rate", "discarding", paced[quantile] / paced_peer[quantile])
+            for share in (0.5, 0.8):
+                rate = peak["payloads_per_second"] * share
+                paced = load(gateway.port, gateway.sdk_key, payload, rate=rate, **cores)
+                paced_peer = load(discard, "any", payload, rate=rate, **cores)
+                if paced["void"] or paced_peer["void"]:
+                    print(f"  {size} at {share:.0%} of peak: void, {paced['void'] or paced_peer['void']}")
+                    continue
+                for quantile in ("p50_us", "p99_us"):
+                    figures.add("ingest", f"{size}: acknowledgement, {quantile[:3]} at {share * 100:.0f} % of peak", "us",
+                                paced[quantile], "open loop, random times, from the intended time of sending; peer: the same "
+                                "server, bodies discarded, at the same rate", "discarding", paced[quantile] / paced_peer[quantile])
 
 
 def catch_up(figures, job, what, roles, until):
@@ -169,7 +142,7 @@ def visible(figures):
         server.wait_until_processed(120)
         rate = 0.7 * min(peak, whole_pipeline_peak(server))
         noise = threading.Thread(target=load, args=(server.port, server.sdk_key, LARGE),
-                                 kwargs={"rate": rate, "seconds": samples * 0.5})
+                                 kwargs={"rate": rate, "seconds": samples * 0.5, "tries": 1})
         noise.start()
         waits = []
         for n in range(samples):
@@ -198,22 +171,61 @@ def whole_pipeline_peak(server):
 
 
 JOBS = {"evaluate": evaluate, "ingest": ingest, "process": process, "lake": lake, "visible": visible, "delivery": delivery,
-        "evalx": evalx, "polling": polling}
+        "evalx": evalx, "polling": polling, "peers": peers, "growth": growth}
+QUICK = {"peers", "growth"}  # take `quick`
+
+
+def machine():
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    mounts = subprocess.run(["df", "--output=fstype", str(ROOT / "build")], capture_output=True, text=True).stdout.split()
+    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory), "kernel": platform.release(),
+            "file_system": mounts[-1] if mounts else ""}
+
+
+def commit():
+    def git(*arguments):
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "bench")
+    return git("rev-parse", "--short=10", "HEAD") + (" and changes" if changed else "")
+
+
+def others_share(seconds=1):
+    """Share of the machine's CPU that is in use while we only watch."""
+    def times():
+        fields = [int(each) for each in open("/proc/stat").readline().split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+    before = times()
+    time.sleep(seconds)
+    total, idle = (b - a for a, b in zip(before, times()))
+    return 1 - idle / total if total else 0.0
+
+
+def save(job, figures, began, others, quick):
+    """Puts the job's figures in the place of those that it left before."""
+    results = ROOT / "bench/results/latest.json"
+    kept = json.loads(results.read_text()) if results.exists() else {}
+    runs = kept.get("runs", {}) | {job: {
+        "machine": machine(), "commit": commit(), "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "seconds": round(time.monotonic() - began), "others_share": round(others, 3), "quick": quick and job in QUICK}}
+    everything = [each for each in kept.get("figures", []) if each["job"] != job] + figures.all
+    results.write_text(json.dumps({"machine": machine(), "runs": runs, "figures": everything,
+                                   "data": kept.get("data", {}) | figures.data}, indent=1) + "\n")
+    return results
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("jobs", nargs="*", choices=[[], *JOBS], default=[])
-    jobs = parser.parse_args().jobs or list(JOBS)
-    figures = Figures()
-    for job in jobs:
-        print(job)
-        JOBS[job](figures)
-    results = ROOT / "bench/results/latest.json"
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
-    results.write_text(json.dumps({"machine": {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()},
-                                   "figures": figures.all}, indent=1) + "\n")
-    print(f"written to {results.relative_to(ROOT)}")
+    parser.add_argument("--quick", action="store_true", help="one short round of peers and growth: checks the machinery, not the speed")
+    arguments = parser.parse_args()
+    for job in arguments.jobs or list(JOBS):
+        others = others_share()
+        print(job + (f" (other work uses {others:.0%} of the machine: figures will be poor)" if others > 0.1 else ""), flush=True)
+        figures, began = Figures(), time.monotonic()
+        JOBS[job](figures, **({"quick": True} if arguments.quick and job in QUICK else {}))
+        results = save(job, figures, began, others, arguments.quick)
+        print(f"  {job}: {time.monotonic() - began:.0f} s, written to {results.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

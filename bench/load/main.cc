@@ -13,16 +13,21 @@
 //
 // One thread with epoll.  Beside HTTP it speaks as much of Redis (XADD) and NATS (publishing to a
 // stream that acknowledges) as it takes to send the same payloads to them in the same way.
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <fstream>
 #include <iostream>
-#include <memory>
+#include <iterator>
+#include <map>
 #include <random>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -58,7 +63,7 @@ struct Options {
   std::vector<std::string> keys;
   std::vector<std::string> payloads;
   Protocol protocol = Protocol::kHttp;
-  std::string path;
+  std::string path;  // empty: /bulk of HTTP, events of the others
   unsigned connections = 8;
   double seconds = 5;
   double warmup = 0;
@@ -204,14 +209,15 @@ class Load {
   static Nanoseconds to_ns(double seconds) { return static_cast<Nanoseconds>(seconds * 1e9); }
 
   RequestHead head(std::size_t key) const {
-    const bool is_http = options_.protocol == Protocol::kHttp;
     return {.protocol = options_.protocol,
             .host = fmt::format("{}:{}", options_.host, options_.port),
-            .path = !options_.path.empty() ? options_.path
-                    : is_http              ? "/bulk"
-                                           : "events",
-            .key = is_http ? options_.keys[key] : "inbox",
+            .path = options_.path,
+            .key = options_.keys[key],
             .chunked = options_.chunked};
+  }
+
+  std::uint32_t number_of(const Connection& each) const {
+    return static_cast<std::uint32_t>(&each - connections_.data());
   }
 
   bool connect(Connection& each) {
@@ -223,17 +229,15 @@ class Load {
     if (each.fd < 0 ||
         ::connect(each.fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
       std::cerr << "load: cannot connect: " << std::strerror(errno) << '\n';
+      ::close(std::exchange(each.fd, -1));
       return false;
     }
     const int yes = 1;
     ::setsockopt(each.fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     if (options_.protocol == Protocol::kNats) {
-      // Every connection has subscriptions of its own, and so may name the same inbox.
-      static std::uint64_t inboxes = 0;
       const std::string hello = fmt::format(
-          "CONNECT {{\"verbose\":false,\"pedantic\":false,\"headers\":false,\"protocol\":1,"
-          "\"name\":\"load\"}}\r\nSUB inbox {}\r\n",
-          ++inboxes);
+          "CONNECT {{\"verbose\":false,\"pedantic\":false,\"name\":\"load\"}}\r\nSUB {} 1\r\n",
+          RequestTemplate::inbox_name(number_of(each)));
       if (::send(each.fd, hello.data(), hello.size(), MSG_NOSIGNAL) < 0) return false;
     }
     ::fcntl(each.fd, F_SETFL, O_NONBLOCK);
@@ -271,15 +275,15 @@ class Load {
       start(each, due);
     }
     for (; next_due_ <= now && next_due_ < ends_; next_due_ += gap()) {
+      const bool is_counted = next_due_ >= counted_from_;
+      // Late is what the load notices late, whether a connection is free or not.
+      if (is_counted) counts_.lag.record(static_cast<std::uint64_t>(now_ns() - next_due_));
       if (idle_.empty()) {
         waiting_.push_back(next_due_);
-        counts_.queued += next_due_ >= counted_from_ ? 1 : 0;
-        continue;
+        counts_.queued += is_counted ? 1 : 0;
+      } else {
+        start(take_idle(), next_due_);
       }
-      Connection& each = take_idle();
-      if (next_due_ >= counted_from_)
-        counts_.lag.record(static_cast<std::uint64_t>(now_ns() - next_due_));
-      start(each, next_due_);
     }
   }
 
@@ -297,6 +301,7 @@ class Load {
     each.body_bytes = request.body_bytes();
     request.fill(random_(), random_(), unix_ms(),
                  static_cast<std::uint32_t>(random_() % kUserShifts));
+    request.reply_to(number_of(each));
     const std::string_view bytes = request.bytes();
     const ssize_t sent = ::send(each.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) {
@@ -456,5 +461,6 @@ int main(int argc, char** argv) {
   app.add_option("--status", options.status, "of answers that accept a payload");
   app.add_option("--pid", options.pid, "process whose CPU seconds are to be told");
   CLI11_PARSE(app, argc, argv);
+  if (options.path.empty()) options.path = options.protocol == Protocol::kHttp ? "/bulk" : "events";
   return flagstream::bench::run(options);
 }

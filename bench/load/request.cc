@@ -137,7 +137,9 @@ RequestTemplate::RequestTemplate(const RequestHead& head, std::string_view body)
       bytes_ += fmt::format("{}\r\n", body);
       break;
     case Protocol::kNats:
-      bytes_ = fmt::format("PUB {} {} {}\r\n", head.path, head.key, body.size());
+      bytes_ = fmt::format("PUB {} ", head.path);
+      inbox_at_ = bytes_.size();
+      bytes_ += fmt::format("{} {}\r\n", inbox_name(0), body.size());
       body_at_ = bytes_.size();
       bytes_ += fmt::format("{}\r\n", body);
       break;
@@ -177,6 +179,14 @@ void RequestTemplate::fill(std::uint64_t identity_high, std::uint64_t identity_l
     std::ranges::copy(date, bytes_.begin() + static_cast<std::ptrdiff_t>(at));
   for (const User& user : users_)
     put_digits(bytes_.data() + user.at, (user.number + user_shift) % kUsers, kUserDigits);
+}
+
+std::string RequestTemplate::inbox_name(std::uint32_t inbox) {
+  return fmt::format("inbox.{:06}", inbox);
+}
+
+void RequestTemplate::reply_to(std::uint32_t inbox) {
+  if (inbox_at_) bytes_.replace(*inbox_at_, inbox_name(inbox).size(), inbox_name(inbox));
 }
 
 std::optional<Answer> parse_answer(Protocol protocol, int status, std::string_view buffer) {

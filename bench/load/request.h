@@ -30,6 +30,11 @@ class RequestTemplate {
   void fill(std::uint64_t identity_high, std::uint64_t identity_low, std::uint64_t date_ms,
             std::uint32_t user_shift);
 
+  // nats: where the acknowledgement goes, a subject of the connection's own.
+  void reply_to(std::uint32_t inbox);
+  // Of an inbox: what a connection subscribes to.
+  static std::string inbox_name(std::uint32_t inbox);
+
   std::string_view bytes() const { return bytes_; }
   std::size_t body_bytes() const { return body_bytes_; }
   std::size_t dates() const { return dates_.size(); }
@@ -46,7 +51,8 @@ class RequestTemplate {
   std::string bytes_;
   std::size_t body_bytes_ = 0;
   std::size_t body_at_ = 0;
-  std::optional<std::size_t> identity_at_;
+  std::optional<std::size_t> identity_at_;  // http
+  std::optional<std::size_t> inbox_at_;     // nats
   std::vector<std::size_t> dates_;
   std::vector<User> users_;
 };

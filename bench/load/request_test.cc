@@ -26,7 +26,8 @@ TEST(RequestTemplate, HolesAreFilledInPlaceAndNothingElseChanges) {
   EXPECT_TRUE(request.bytes().ends_with(
       R"([{"creationDate":1800000000123,"context":{"key":"u-000005"},"metricValue":9899999999999}])"))
       << request.bytes();
-  EXPECT_NE(request.bytes().find(fmt::format("Content-Length: {}\r\n\r\n", kBody.size())), std::string_view::npos);
+  EXPECT_NE(request.bytes().find(fmt::format("Content-Length: {}\r\n\r\n", kBody.size())),
+            std::string_view::npos);
 }
 
 TEST(RequestTemplate, ChunksAreSixteenKibibytesAndEndWithAnEmptyOne) {
@@ -42,9 +43,9 @@ TEST(RequestTemplate, ChunksAreSixteenKibibytesAndEndWithAnEmptyOne) {
 TEST(RequestTemplate, RedisAndNatsCountTheBodysBytes) {
   const RequestTemplate redis({.protocol = Protocol::kRedis, .path = "events"}, "12345");
   EXPECT_TRUE(redis.bytes().ends_with("$4\r\nbody\r\n$5\r\n12345\r\n"));
-  const RequestTemplate nats({.protocol = Protocol::kNats, .path = "events", .key = "inbox"},
-                             "12345");
-  EXPECT_EQ(nats.bytes(), "PUB events inbox 5\r\n12345\r\n");
+  RequestTemplate nats({.protocol = Protocol::kNats, .path = "events"}, "12345");
+  nats.reply_to(17);
+  EXPECT_EQ(nats.bytes(), "PUB events inbox.000017 5\r\n12345\r\n");
 }
 
 TEST(ParseAnswer, HttpAnswersOfEveryFraming) {

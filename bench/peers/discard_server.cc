@@ -1,6 +1,7 @@
 // The events API in front of nothing: the same HTTP server and the same checks as the gateway, but
 // a body is forgotten instead of stored.  What the durable log costs is the difference. Prints its
-// address and serves until its standard input ends.
+// address and serves until its standard input ends.  usage: discard_server [SHARDS]
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <thread>
@@ -27,7 +28,9 @@ io::Task<Result<ingest::KnownEnvironment>> anyone(ingest::CredentialKind, std::s
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  const unsigned shards =
+      argc > 1 ? static_cast<unsigned>(std::atoi(argv[1])) : std::thread::hardware_concurrency();
   SystemClock clock;
   telemetry::Registry registry;
   Discard nowhere;
@@ -46,11 +49,9 @@ int main() {
                       .body_bytes_max = endpoint.body_bytes_max,
                       .handler = std::move(endpoint.handler)});
   }
-  auto server = http::Server::start({.name = "public",
-                                     .listen = "127.0.0.1:0",
-                                     .shards = std::max(1u, std::thread::hardware_concurrency()),
-                                     .limits = {}},
-                                    std::move(routes), clock, registry);
+  auto server = http::Server::start(
+      {.name = "public", .listen = "127.0.0.1:0", .shards = std::max(1u, shards), .limits = {}},
+      std::move(routes), clock, registry);
   if (!server) {
     std::cerr << server.error().what << '\n';
     return 1;
