@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -155,6 +156,12 @@ Result<std::vector<ListeningSocket>> listen_on(const std::string& address, std::
     all.emplace_back(socket, ip.storage.ss_family, ip.text());
   }
   return all;
+}
+
+void take_no_more(int listening) {
+  sock_filter drop_all{.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0};
+  const sock_fprog program{.len = 1, .filter = &drop_all};
+  ::setsockopt(listening, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 void forget_address(const std::string& address) {

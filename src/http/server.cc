@@ -116,6 +116,7 @@ class Shard {
       }
     }
     // Closing the door would reset who is in the kernel's queue.
+    take_no_more(door.socket.native_handle());
     std::string client;
     for (int socket; (socket = accept_one(door.socket.native_handle(), client)) >= 0;)
       admit(socket, std::move(client), door);
