@@ -16,7 +16,7 @@ namespace flagstream::pipeline {
 namespace {
 
 constexpr int kLivesMax = 4;
-constexpr std::uint64_t kCallsMax = 40;  // of a kind; readers look at the log again and again
+constexpr std::uint64_t kCallsMax = 15;  // of a kind; readers look at the log again and again
 
 class StageFaultTest : public testing::TestWithParam<io::Call> {
  protected:

@@ -71,7 +71,7 @@ def test_a_full_disk_is_a_503_and_when_there_is_room_again_everything_goes_on(ro
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
-@pytest.mark.parametrize("error", [errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("error", [errno.EROFS, pytest.param(errno.EIO, marks=pytest.mark.broad)])
 def test_every_write_fails_for_a_while(error, round_):
     """As on a disk that was remounted read-only and back: of every process and library, the databases' too."""
     with temporary_folder() as folder:
@@ -204,6 +204,7 @@ def test_a_stopped_processor_costs_room_until_the_window_is_over():
 
 
 @needs_root
+@pytest.mark.broad
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_a_stage_stopped_for_too_long_costs_no_acknowledgement_and_its_gap_is_told(round_):
     settings = {"log.retention_size": "16MiB", "pipeline.on_gap": "continue", "log.reserve": "32MiB"}
