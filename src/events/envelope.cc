@@ -22,8 +22,8 @@ std::string_view trimmed(std::string_view text) {
 
 std::unexpected<Error> invalid(const char* what) { return fail(ErrorKind::InvalidArgument, what); }
 
-// Takes the brackets outside of strings in order, and the commas of the outermost array.  Depth costs
-// one bit, so that depth is no danger.
+// Takes the brackets outside of strings in order, and the commas of the outermost array.  Depth
+// costs one bit, so that depth is no danger.
 class Outline {
  public:
   // `text`: without blanks at its ends.
@@ -139,7 +139,7 @@ __attribute__((target("avx2"))) void mark_blocks_avx2(const char* bytes, std::sp
   mark_blocks(bytes, out);
 }
 __attribute__((target("avx512bw"))) void mark_blocks_avx512(const char* bytes,
-                                                                          std::span<Marks> out) {
+                                                            std::span<Marks> out) {
   mark_blocks(bytes, out);
 }
 #endif

@@ -109,7 +109,8 @@ TEST(Envelope, BlocksAreJoinedWhereverTheyAreCut) {
   for (std::size_t shift = 0; shift < 140; ++shift) {
     const std::string blanks(shift, ' ');
     EXPECT_EQ(events_in("[" + blanks + R"({"a":"],[\\","b":"\"}"},"\\\",",[1,2]])"), 3) << shift;
-    EXPECT_EQ(events_in("[\"" + std::string(shift, '\\') + "\"]"), shift % 2 == 0 ? 1 : -1) << shift;
+    EXPECT_EQ(events_in("[\"" + std::string(shift, '\\') + "\"]"), shift % 2 == 0 ? 1 : -1)
+        << shift;
     EXPECT_EQ(events_in("[1" + blanks + ",2]" + blanks), 2) << shift;
     EXPECT_EQ(events_in("[1]" + blanks + ","), -1) << shift;
   }

@@ -21,9 +21,9 @@ struct AppenderProbe {
                 {"flagstream_log_appended_records_total", "Records made durable.", label(topic)}),
         bytes(registry, {"flagstream_log_appended_bytes_total", "Bytes of records made durable.",
                          label(topic)}),
-        stored_bytes(registry, {"flagstream_log_stored_bytes_total",
-                                "Bytes written for them: fewer where batches are compressed.",
-                                label(topic)}),
+        stored_bytes(registry,
+                     {"flagstream_log_stored_bytes_total",
+                      "Bytes written for them: fewer where batches are compressed.", label(topic)}),
         groups(registry,
                {"flagstream_log_groups_total", "Writes with one sync each.", label(topic)}),
         failures(registry,
@@ -94,6 +94,7 @@ class LocalAppender final : public Appender {
       is_stopping_ = true;
     }
     changed_.notify_all();
+    pool_changed_.notify_all();
     committer_.join();
     pool_filler_.join();
   }
@@ -113,7 +114,7 @@ class LocalAppender final : public Appender {
       if (!is_full && !is_stopping_) {
         queue_bytes_ += size;
         queue_.push_back({{.partition = partition, .batch = std::move(batch)}, std::move(done)});
-        if (queue_.size() == 1) changed_.notify_all();
+        if (queue_.size() == 1) changed_.notify_one();
         return;
       }
     }
@@ -227,7 +228,7 @@ class LocalAppender final : public Appender {
       const std::lock_guard lock(mutex_);
       pool_path_ = *std::move(path);
       is_pool_file_wanted_.store(true);
-      changed_.notify_all();
+      pool_changed_.notify_one();
     }
   }
 
@@ -243,7 +244,7 @@ class LocalAppender final : public Appender {
   void fill_pool() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_.wait(lock, [&] { return is_stopping_ || is_pool_file_wanted_.load(); });
+      pool_changed_.wait(lock, [&] { return is_stopping_ || is_pool_file_wanted_.load(); });
       if (is_stopping_) return;
       const std::string path = pool_path_;
       lock.unlock();
@@ -255,7 +256,7 @@ class LocalAppender final : public Appender {
       if (made) {
         ready_files_.push_back(path);
       } else {  // most likely the disk is full: do not fill it with attempts
-        changed_.wait_for(lock, kPoolRetry, [&] { return is_stopping_; });
+        pool_changed_.wait_for(lock, kPoolRetry, [&] { return is_stopping_; });
       }
       is_pool_file_wanted_.store(false);
     }
@@ -272,7 +273,8 @@ class LocalAppender final : public Appender {
   AppenderProbe probe_;
 
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_;       // for the committer
+  std::condition_variable pool_changed_;  // for the pool's filler
   std::deque<Waiting> queue_;
   std::size_t queue_bytes_ = 0;
   bool is_stopping_ = false;
@@ -298,8 +300,8 @@ class LocalLog final : public Log {
                                  .options = options,
                                  .takes_compressed = settings_.compression != Compression::None};
     FS_TRY(auto writer, TopicWriter::open(settings, files_, clock_));
-    return std::make_unique<LocalAppender>(topic, std::move(writer), settings,
-                                           settings_, files_, clock_, registry_);
+    return std::make_unique<LocalAppender>(topic, std::move(writer), settings, settings_, files_,
+                                           clock_, registry_);
   }
 
   Result<std::unique_ptr<Reader>> open_reader(const std::string& topic, Id128 log_id,

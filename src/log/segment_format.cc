@@ -45,8 +45,7 @@ std::uint32_t seeded(std::uint64_t seed, std::string_view bytes) {
 }
 
 // Magic, version, checksum of the rest, size of the rest.
-std::string sealed(std::uint32_t magic, const std::string& rest,
-                   std::uint32_t version = kVersion) {
+std::string sealed(std::uint32_t magic, const std::string& rest, std::uint32_t version = kVersion) {
   std::string out;
   append_le(out, magic);
   append_le(out, version);
@@ -103,7 +102,7 @@ std::string encode_segment_header(const SegmentHeader& header) {
 }
 
 Result<SegmentHeader> decode_segment_header(std::string_view bytes) {
-  FS_TRY(const std::string_view rest, 
+  FS_TRY(const std::string_view rest,
          unsealed(kSegmentMagic, bytes, "segment header", kSegmentVersion));
   if (rest.size() < kSegmentFixedBytes)
     return fail(ErrorKind::DataLoss, "segment header is too short");
