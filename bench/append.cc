@@ -88,8 +88,7 @@ class BareFile {
   BareFile& operator=(const BareFile&) = delete;
 
   void append() {
-    const auto put =
-        ::pwrite(fd_, bytes_.get(), options_.batch_bytes, static_cast<off_t>(at_));
+    const auto put = ::pwrite(fd_, bytes_.get(), options_.batch_bytes, static_cast<off_t>(at_));
     if (put != static_cast<ssize_t>(options_.batch_bytes)) give_up("write");
     if (::fdatasync(fd_) != 0) give_up("fdatasync");
     at_ += options_.batch_bytes;
@@ -114,8 +113,8 @@ class Topic {
     settings.folder = folder_;
     settings.options.partitions = 1;
     settings.options.retention_bytes = 2 * settings.segment_bytes;
-    auto opened = flagstream::log::TopicWriter::open(settings, flagstream::io::posix_file_system(),
-                                                     clock_);
+    auto opened =
+        flagstream::log::TopicWriter::open(settings, flagstream::io::posix_file_system(), clock_);
     if (!opened) give_up(opened.error().what);
     writer_ = std::move(*opened);
     batch_.add({{bytes_.get(), options.batch_bytes}});
@@ -161,7 +160,8 @@ void measure(const Options& options, const AppendOne& append, Figures& figures) 
     before = now;
   }
   figures.megabytes_per_second.push_back(
-      static_cast<double>(bytes) / std::chrono::duration<double, std::micro>(before - began).count());
+      static_cast<double>(bytes) /
+      std::chrono::duration<double, std::micro>(before - began).count());
 }
 
 double quantile(std::vector<double> values, double q) {

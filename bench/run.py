@@ -2,7 +2,7 @@
 peer, ratio and method; for each job when, where and of which commit it ran; and what bench/page.py draws tables and
 plots from.  What other jobs left there stays.
 
-    bench/run.py [JOB ...]        evaluate ingest process lake visible delivery evalx polling peers growth; none: all
+    bench/run.py [JOB ...]        evaluate append ingest process lake visible delivery evalx polling peers growth; none: all
 
 Every job measures its peer in the same run, because machines differ and are noisy; the ratio is what to compare.
 Load and server share the machine, so absolute figures are lower bounds.
@@ -57,6 +57,25 @@ def events_in(payload):
         else:
             total += 1
     return total
+
+
+def append(figures):
+    """1 MiB batches that do not compress, through a topic's writer and by every method of the bare disk, in turns."""
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+        done = subprocess.run([str(BUILD / "append"), "--folder", folder], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    methods = [json.loads(line) for line in done.stdout.splitlines()]
+    topic = next(each for each in methods if each["method"] == "topic")
+    bare = [each for each in methods if each is not topic]
+    best = max(bare, key=lambda each: each["megabytes_per_second"])
+    for each in bare:
+        figures.add("append", f"disk: 1 MiB write + fdatasync, {each['method']}", "MB/s", each["megabytes_per_second"],
+                    "one at a time; median of rounds")
+    method = f"1 MiB batches, one group each, recycled files; peer: the disk's best method ({best['method']})"
+    figures.add("append", "log: 1 MiB batches", "MB/s", topic["megabytes_per_second"], method, "the disk",
+                topic["megabytes_per_second"] / best["megabytes_per_second"])
+    figures.add("append", "log: 1 MiB batches, p99", "us", topic["p99_us"], method, "the disk",
+                topic["p99_us"] / best["p99_us"])
 
 
 def ingest(figures):
@@ -170,8 +189,8 @@ def whole_pipeline_peak(server):
     return stored["payloads"] / (SECONDS + time.monotonic() - began)
 
 
-JOBS = {"evaluate": evaluate, "ingest": ingest, "process": process, "lake": lake, "visible": visible, "delivery": delivery,
-        "evalx": evalx, "polling": polling, "peers": peers, "growth": growth}
+JOBS = {"evaluate": evaluate, "append": append, "ingest": ingest, "process": process, "lake": lake, "visible": visible,
+        "delivery": delivery, "evalx": evalx, "polling": polling, "peers": peers, "growth": growth}
 QUICK = {"peers", "growth"}  # take `quick`
 
 

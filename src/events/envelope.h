@@ -2,15 +2,12 @@
 // structure alone (strings, escapes, brackets).  What stands inside an event is not looked at: an
 // event that is wrong must not cost the others.
 //
-// Structure comes from simdjson's first stage, which finds every bracket, comma and string start
-// with vector instructions and checks UTF-8 on the way.  Bodies that it refuses for control
-// characters inside strings (wrong in one event, not in the envelope) go through a byte loop with
-// the same rules.
+// 64 bytes at a time are looked at with whatever vector instructions the machine has, which find
+// quotes, backslashes, brackets and commas; UTF-8 is checked beforehand.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -25,32 +22,15 @@ struct Envelope {
   std::uint32_t events = 0;  // elements of the array, or 1
 };
 
-// Reuses its memory from body to body.  Not thread-safe.
-class EnvelopeScanner {
- public:
-  EnvelopeScanner();
-  ~EnvelopeScanner();
-  EnvelopeScanner(EnvelopeScanner&&) noexcept;
-  EnvelopeScanner& operator=(EnvelopeScanner&&) noexcept;
+// InvalidArgument: empty, not UTF-8, or not one complete array or object.  TooLarge: more than
+// kEventsPerPayloadMax events.  Every body that a JSON parser accepts as an array or object passes.
+Result<Envelope> scan_envelope(std::string_view body);
 
-  // InvalidArgument: empty, not UTF-8, or not one complete array or object.  TooLarge: more than
-  // kEventsPerPayloadMax events.  Every body that a JSON parser accepts as an array or object
-  // passes.
-  Result<Envelope> scan(std::string_view body);
+// The same; `texts` becomes the text of each event, without the blanks around it.  Where a comma
+// has nothing beside it the text is empty.  Views into `body`.
+Result<Envelope> split_envelope(std::string_view body, std::vector<std::string_view>& texts);
 
-  // As scan(); `texts` becomes the text of each event, without the blanks around it.  Where a comma
-  // has nothing beside it the text is empty.  Views into `body`.
-  Result<Envelope> split(std::string_view body, std::vector<std::string_view>& texts);
-
- private:
-  struct Index;
-
-  Result<Envelope> scan_into(std::string_view body, std::vector<std::string_view>* texts);
-
-  std::unique_ptr<Index> index_;
-};
-
-// scan() by the byte loop only.  For tests of one against the other.
+// scan_envelope() by a loop over bytes.  For tests of one against the other.
 Result<Envelope> scan_bytes(std::string_view body);
 
 }  // namespace flagstream::events

@@ -11,14 +11,12 @@ namespace {
 
 // -1: refused as no envelope; else the number of events.
 int events_in(std::string_view body) {
-  EnvelopeScanner scanner;
-  const auto envelope = scanner.scan(body);
+  const auto envelope = scan_envelope(body);
   return envelope ? static_cast<int>(envelope->events) : -1;
 }
 
 ErrorKind refusal(std::string_view body) {
-  EnvelopeScanner scanner;
-  const auto envelope = scanner.scan(body);
+  const auto envelope = scan_envelope(body);
   EXPECT_FALSE(envelope);
   return envelope ? ErrorKind::Conflict : envelope.error().kind;
 }
@@ -47,8 +45,7 @@ TEST(Envelope, CountsTheEventsOfAnArray) {
 }
 
 TEST(Envelope, ABareObjectIsOneEvent) {
-  EnvelopeScanner scanner;
-  const auto envelope = scanner.scan(R"({"kind":"diagnostic","list":[1,2]})");
+  const auto envelope = scan_envelope(R"({"kind":"diagnostic","list":[1,2]})");
   ASSERT_TRUE(envelope);
   EXPECT_FALSE(envelope->is_array);
   EXPECT_EQ(envelope->events, 1u);
@@ -98,20 +95,25 @@ TEST(Envelope, DepthIsNoDanger) {
 }
 
 TEST(Envelope, SplitGivesTheTextOfEachEventWithoutBlanks) {
-  EnvelopeScanner scanner;
   std::vector<std::string_view> texts;
-  ASSERT_TRUE(scanner.split("[ {\"a\":1} ,\n2,, \"x,\" ]", texts));
+  ASSERT_TRUE(split_envelope("[ {\"a\":1} ,\n2,, \"x,\" ]", texts));
   EXPECT_EQ(texts, (std::vector<std::string_view>{"{\"a\":1}", "2", "", "\"x,\""}));
-  ASSERT_TRUE(scanner.split(" {\"a\":[1,2]} ", texts));
+  ASSERT_TRUE(split_envelope(" {\"a\":[1,2]} ", texts));
   EXPECT_EQ(texts, (std::vector<std::string_view>{"{\"a\":[1,2]}"}));
-  ASSERT_TRUE(scanner.split("[ ]", texts));
+  ASSERT_TRUE(split_envelope("[ ]", texts));
   EXPECT_TRUE(texts.empty());
 }
 
-TEST(Envelope, LargeBodiesDoNotLeaveALargeIndexThatBreaksLaterOnes) {
-  EnvelopeScanner scanner;
-  const std::string large = "[\"" + std::string(3 << 20, 'x') + "\"]";
-  for (const std::string& body : {large, array_of(3), large}) EXPECT_TRUE(scanner.scan(body));
+// Quotes, backslashes and brackets at each place of a block and across its border.
+TEST(Envelope, BlocksAreJoinedWhereverTheyAreCut) {
+  for (std::size_t shift = 0; shift < 140; ++shift) {
+    const std::string blanks(shift, ' ');
+    EXPECT_EQ(events_in("[" + blanks + R"({"a":"],[\\","b":"\"}"},"\\\",",[1,2]])"), 3) << shift;
+    EXPECT_EQ(events_in("[\"" + std::string(shift, '\\') + "\"]"), shift % 2 == 0 ? 1 : -1)
+        << shift;
+    EXPECT_EQ(events_in("[1" + blanks + ",2]" + blanks), 2) << shift;
+    EXPECT_EQ(events_in("[1]" + blanks + ","), -1) << shift;
+  }
 }
 
 // Random texts over the characters that matter, long enough to cross the vector code's blocks of 64

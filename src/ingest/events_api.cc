@@ -258,13 +258,11 @@ io::Task<Result<KnownEnvironment>> EventsApi::identify(const http::Request& requ
 
 Result<std::uint32_t> EventsApi::check_body(const http::Request& request,
                                             ContentEncoding encoding) const {
-  // One for each shard: they keep the memory of their largest body up to a bound.
-  thread_local events::EnvelopeScanner scanner;
   if (request.body.empty()) return fail(ErrorKind::InvalidArgument, "the body is empty");
   std::string inflated;
   if (encoding == ContentEncoding::Gzip) FS_TRY(with_.inflate(request.body, inflated));
   FS_TRY(const events::Envelope envelope,
-         scanner.scan(encoding == ContentEncoding::Gzip ? inflated : request.body));
+         events::scan_envelope(encoding == ContentEncoding::Gzip ? inflated : request.body));
   return envelope.events;
 }
 

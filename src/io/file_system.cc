@@ -4,6 +4,10 @@
 
 namespace flagstream::io {
 
+Result<void> File::allocate(std::uint64_t) {
+  return fail(ErrorKind::Unavailable, "the file system cannot allocate");
+}
+
 bool FileSystem::exists(const std::string& path) { return open(path, OpenMode::Read).has_value(); }
 
 Result<std::string> FileSystem::read_file(const std::string& path) {

@@ -36,6 +36,9 @@ class File {
   // fdatasync: contents, and the size where it grew, survive power loss.  After a failure the file
   // must not be written again: the kernel may have dropped the dirty pages.
   virtual Result<void> sync() = 0;
+  // Makes an empty file `bytes` of zeros, whose place on the disk is taken and not yet written.
+  // Unavailable where the file system cannot; ResourceExhausted when the disk is full.
+  virtual Result<void> allocate(std::uint64_t bytes);
   virtual Result<void> truncate(std::uint64_t size) = 0;
   virtual Result<std::uint64_t> size() const = 0;
   // Asks the system to forget what it holds of the file in memory, so that what is read next comes

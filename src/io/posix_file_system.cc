@@ -100,6 +100,15 @@ class PosixFile final : public File {
     return {};
   }
 
+  Result<void> allocate(std::uint64_t bytes) override {
+    while (::fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0) {
+      if (errno == EINTR) continue;
+      if (errno == EOPNOTSUPP) return File::allocate(bytes);
+      return failed("allocate", path_);
+    }
+    return {};
+  }
+
   Result<void> truncate(std::uint64_t size) override {
     if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) return failed("truncate", path_);
     return {};

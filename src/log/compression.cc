@@ -23,9 +23,9 @@ struct FreeContext {
 std::size_t compress_lz4(std::string_view bytes, char* out, std::size_t room) {
   thread_local const std::unique_ptr<char[]> state(
       new char[static_cast<std::size_t>(LZ4_sizeofState())]);
-  const int size = LZ4_compress_fast_extState(state.get(), bytes.data(), out,
-                                              static_cast<int>(bytes.size()),
-                                              static_cast<int>(room), kLz4Acceleration);
+  const int size =
+      LZ4_compress_fast_extState(state.get(), bytes.data(), out, static_cast<int>(bytes.size()),
+                                 static_cast<int>(room), kLz4Acceleration);
   return size > 0 ? static_cast<std::size_t>(size) : 0;
 }
 
@@ -71,10 +71,10 @@ std::optional<std::string> compress(Compression how, std::string_view bytes) {
   const bool is_large = room_bytes > kKeptRoomBytes;
   std::string large;
   std::string& to = is_large ? large : room;
-  if (to.size() < room_bytes) to.resize_and_overwrite(room_bytes, [](char*, std::size_t n) { return n; });
-  const std::size_t size = how == Compression::Lz4
-                               ? compress_lz4(bytes, to.data(), room_bytes)
-                               : compress_zstd(bytes, to.data(), room_bytes);
+  if (to.size() < room_bytes)
+    to.resize_and_overwrite(room_bytes, [](char*, std::size_t n) { return n; });
+  const std::size_t size = how == Compression::Lz4 ? compress_lz4(bytes, to.data(), room_bytes)
+                                                   : compress_zstd(bytes, to.data(), room_bytes);
   if (size == 0) return std::nullopt;
   return std::string(to, 0, size);
 }

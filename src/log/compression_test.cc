@@ -75,8 +75,7 @@ TEST_P(EachCompression, DamagedBlocksGiveAtMostWhatWasAllowed) {
         << size;
 }
 
-INSTANTIATE_TEST_SUITE_P(Log, EachCompression,
-                         testing::Values(Compression::Lz4, Compression::Zstd),
+INSTANTIATE_TEST_SUITE_P(Log, EachCompression, testing::Values(Compression::Lz4, Compression::Zstd),
                          [](const auto& info) {
                            return info.param == Compression::Lz4 ? "Lz4" : "Zstd";
                          });

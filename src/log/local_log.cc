@@ -27,9 +27,9 @@ struct AppenderProbe {
                 {"flagstream_log_appended_records_total", "Records made durable.", label(topic)}),
         bytes(registry, {"flagstream_log_appended_bytes_total", "Bytes of records made durable.",
                          label(topic)}),
-        stored_bytes(registry, {"flagstream_log_stored_bytes_total",
-                                "Bytes written for them: fewer where batches are compressed.",
-                                label(topic)}),
+        stored_bytes(registry,
+                     {"flagstream_log_stored_bytes_total",
+                      "Bytes written for them: fewer where batches are compressed.", label(topic)}),
         groups(registry,
                {"flagstream_log_groups_total", "Writes with one sync each.", label(topic)}),
         failures(registry,
@@ -121,6 +121,7 @@ class LocalAppender final : public Appender {
     }
     changed_.notify_all();
     care_changed_.notify_all();
+    pool_changed_.notify_all();
     committer_.join();
     pool_filler_.join();
     care_.join();
@@ -141,7 +142,7 @@ class LocalAppender final : public Appender {
       if (!is_full && !is_stopping_) {
         queue_bytes_ += size;
         queue_.push_back({{.partition = partition, .batch = std::move(batch)}, std::move(done)});
-        if (queue_.size() == 1) changed_.notify_all();
+        if (queue_.size() == 1) changed_.notify_one();
         return;
       }
     }
@@ -320,7 +321,7 @@ class LocalAppender final : public Appender {
       const std::lock_guard lock(mutex_);
       pool_path_ = *std::move(path);
       is_pool_file_wanted_.store(true);
-      changed_.notify_all();
+      pool_changed_.notify_one();
     }
   }
 
@@ -359,7 +360,7 @@ class LocalAppender final : public Appender {
   void fill_pool() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_.wait(lock, [&] { return is_stopping_ || is_pool_file_wanted_.load(); });
+      pool_changed_.wait(lock, [&] { return is_stopping_ || is_pool_file_wanted_.load(); });
       if (is_stopping_) return;
       const std::string path = pool_path_;
       lock.unlock();
@@ -371,7 +372,7 @@ class LocalAppender final : public Appender {
       if (made) {
         ready_files_.push_back(path);
       } else {  // most likely the disk is full: do not fill it with attempts
-        changed_.wait_for(lock, kPoolRetry, [&] { return is_stopping_; });
+        pool_changed_.wait_for(lock, kPoolRetry, [&] { return is_stopping_; });
       }
       is_pool_file_wanted_.store(false);
     }
@@ -395,8 +396,9 @@ class LocalAppender final : public Appender {
   std::int64_t readers_seen_ = 0;  // monotonic
 
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::condition_variable care_changed_;
+  std::condition_variable changed_;       // for the committer
+  std::condition_variable pool_changed_;  // for the pool's filler
+  std::condition_variable care_changed_;  // for the caretaker
   std::deque<Waiting> queue_;
   std::size_t queue_bytes_ = 0;
   bool is_stopping_ = false;

@@ -34,8 +34,11 @@ class LocalLogTest : public testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  void open() {
-    log_ = open_local_log({.folder = folder_, .segment_bytes = kSegmentBytes, .pool_segments = 1},
+  void open(Compression compression = Compression::None) {
+    log_ = open_local_log({.folder = folder_,
+                           .segment_bytes = kSegmentBytes,
+                           .pool_segments = 1,
+                           .compression = compression},
                           io::posix_file_system(), clock_, registry_);
   }
   std::unique_ptr<Appender> appender(TopicOptions options = {.partitions = 2}) {
@@ -167,6 +170,60 @@ TEST_F(LocalLogTest, ARestartContinuesWhereItStoppedAndTheLogIdStays) {
   EXPECT_EQ(log_->info("t")->log_id, before);
   EXPECT_EQ(log_->info("t")->partitions[0].end, 2u);
   EXPECT_EQ(all(*reader({{0, 0}})), (Lines{"0:0=a", "0:1=b"}));
+}
+
+TEST_F(LocalLogTest, CompressedBatchesStandBesideOthersAndTakeLessRoom) {
+  append(*appender(), 0, {"0" + std::string(20'000, 'a')});
+  for (const Compression how : {Compression::Lz4, Compression::Zstd, Compression::None}) {
+    open(how);
+    const auto to = appender();
+    append(*to, 0, {std::to_string(static_cast<int>(how)) + std::string(20'000, 'b'), "small"});
+    append(*to, 0, {"tiny"});
+  }
+  const auto header = [&](std::uint64_t sequence) {
+    return *read_segment_header(io::posix_file_system(), folder_ + "/t", sequence, 2);
+  };
+  EXPECT_EQ(header(1).version, 1u);
+  EXPECT_EQ(header(2).version, 2u) << "an old release would take compressed frames for damage";
+  EXPECT_EQ(all(*reader({{0, 0}})),
+            (Lines{"0:0=0aaaaaaa", "0:1=1bbbbbbb", "0:2=small", "0:3=tiny", "0:4=2bbbbbbb",
+                   "0:5=small", "0:6=tiny", "0:7=0bbbbbbb", "0:8=small", "0:9=tiny"}));
+  EXPECT_EQ(all(*reader({{0, 5}})),
+            (Lines{"0:5=small", "0:6=tiny", "0:7=0bbbbbbb", "0:8=small", "0:9=tiny"}));
+}
+
+// A block can stand for 255 times its size: what one call returns is bounded by what comes out.
+TEST_F(LocalLogTest, OneCallReturnsNoMoreOfCompressedBatchesThanAskedFor) {
+  open(Compression::Lz4);
+  const auto to = appender();
+  for (int i = 0; i < 10; ++i) append(*to, 0, {std::string(100'000, 'x')});
+  const auto from = reader({{0, 0}});
+  std::size_t frames = 0;
+  while (frames < 10) {
+    const auto fetched = from->next(250'000, std::chrono::milliseconds(0));
+    ASSERT_TRUE(fetched);
+    ASSERT_EQ(fetched->status, Fetched::Status::Frames);
+    std::size_t bytes = 0;
+    for (const Frame& frame : fetched->frames)
+      for (const std::string_view record : frame.records) bytes += record.size();
+    EXPECT_LE(bytes, 250'000u);
+    frames += fetched->frames.size();
+  }
+  EXPECT_EQ(frames, 10u);
+}
+
+TEST_F(LocalLogTest, ADamagedCompressedBatchIsReportedAndSteppedOver) {
+  open(Compression::Lz4);
+  {
+    const auto to = appender();
+    append(*to, 0, {std::string(5'000, 'a')});
+    append(*to, 0, {std::string(5'000, 'b')});
+    append(*to, 0, {std::string(5'000, 'c')});
+  }
+  const std::string bytes = contents(file(1));
+  const std::size_t second = bytes.find("FFRM", bytes.find("FFRM", kPageBytes) + 1);
+  overwrite(file(1), second + kFrameHeaderBytes + 3, "#");
+  EXPECT_EQ(all(*reader({{0, 0}})), (Lines{"0:0=aaaaaaaa", "0!damage>2", "0:2=cccccccc"}));
 }
 
 TEST_F(LocalLogTest, OneWriterAtATime) {

@@ -68,8 +68,8 @@ class LocalReader final : public Reader {
   std::optional<Place> place_;
   std::string buffer_;
   std::vector<Frame> frames_;
-  std::deque<std::string> plain_;   // of the frame of the same place, if it is compressed
-  std::size_t plain_total_ = 0;     // bytes of those in use
+  std::deque<std::string> plain_;  // of the frame of the same place, if it is compressed
+  std::size_t plain_total_ = 0;    // bytes of those in use
   std::size_t frame_count_ = 0;
 };
 

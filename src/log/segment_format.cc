@@ -98,7 +98,7 @@ std::string encode_segment_header(const SegmentHeader& header) {
 }
 
 Result<SegmentHeader> decode_segment_header(std::string_view bytes) {
-  FS_TRY(const std::string_view rest, 
+  FS_TRY(const std::string_view rest,
          unsealed(kSegmentMagic, bytes, "segment header", kSegmentVersion));
   if (rest.size() < kSegmentFixedBytes)
     return fail(ErrorKind::DataLoss, "segment header is too short");

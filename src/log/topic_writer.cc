@@ -272,6 +272,21 @@ void TopicWriter::seal_index() {
   index_.reset();
 }
 
+namespace {
+
+// At once, where the file system can: appends wait for it.  Syncs of what is written into it first
+// take a little longer than in a ready file.
+Result<void> allocate_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes) {
+  FS_TRY(const auto file, files.open(path, io::OpenMode::Create));
+  const auto allocated = file->allocate(bytes);
+  if (allocated) return file->sync();
+  if (allocated.error().kind == ErrorKind::Unavailable) return make_ready_file(files, path, bytes);
+  (void)files.remove(path);
+  return fail(allocated.error());
+}
+
+}  // namespace
+
 Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes) {
   const auto write = [&]() -> Result<void> {
     FS_TRY(const auto file, files.open(path, io::OpenMode::Create));
@@ -311,7 +326,7 @@ Result<std::string> TopicWriter::take_ready_file(std::uint64_t bytes) {
     return path;
   }
   const std::string path = next_ready_path();
-  FS_TRY(make_ready_file(files_, path, std::max(bytes, settings_.segment_bytes)));
+  FS_TRY(allocate_file(files_, path, std::max(bytes, settings_.segment_bytes)));
   return path;
 }
 

@@ -58,7 +58,6 @@ MicrosUtc received_time(const proto::PayloadHeader& header, const PayloadPlace& 
 struct Decoder::State {
   FindRules find_rules;
   ondemand::parser parser;
-  events::EnvelopeScanner scanner;
   EventReader reader;
   std::string padded_body;
   std::vector<std::string_view> texts;
@@ -278,7 +277,7 @@ Result<DecodedPayload> Decoder::decode(const proto::PayloadHeader& header, std::
       !padded.empty() && (state.read_whole(padded, false) ||
                           (state.reader.is_in_doubt() && state.read_whole(padded, true)));
   if (!is_read) {
-    FS_TRY(state.scanner.split(padded, state.texts));
+    FS_TRY(events::split_envelope(padded, state.texts));
     state.read_each(header, place);
   }
   if (state.is_unsummarized) FS_TRY(state.derive(header, received_time(header, place)));

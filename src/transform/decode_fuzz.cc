@@ -14,13 +14,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // On the heap without a spare byte, so that the sanitizer sees every read beyond the end.
   const std::string body(reinterpret_cast<const char*>(data), size);
   static transform::Decoder decoder;
-  static events::EnvelopeScanner scanner;
   events::proto::PayloadHeader header;
   header.set_received_us(1'795'407'508'900'000);
   const transform::PayloadPlace place{
       .log_id = {.high = 1, .low = 2}, .offset = 1, .append_time = header.received_us()};
 
-  const auto envelope = scanner.scan(body);
+  const auto envelope = events::scan_envelope(body);
   const auto by_bytes = events::scan_bytes(body);
   if (envelope.has_value() != by_bytes.has_value()) std::abort();
   const auto result = decoder.decode(header, body, place);

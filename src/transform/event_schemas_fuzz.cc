@@ -64,12 +64,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto header = header_of(data[0]);
   // On the heap without a spare byte, so that the sanitizer sees every read beyond the end.
   const std::string body(reinterpret_cast<const char*>(data) + 1, size - 1);
-  static events::EnvelopeScanner scanner;
   static transform::Decoder used(find_rules);
   const transform::PayloadPlace place{
       .log_id = {.high = 1, .low = 2}, .offset = 1, .append_time = kReceived};
 
-  const auto envelope = scanner.scan(body);
+  const auto envelope = events::scan_envelope(body);
   const auto decoded = used.decode(header, body, place);
   FS_ASSERT(!envelope || decoded, "what is an envelope is a payload");
   if (!envelope || !decoded) return 0;
