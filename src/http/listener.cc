@@ -159,8 +159,14 @@ Result<std::vector<ListeningSocket>> listen_on(const std::string& address, std::
 }
 
 void take_no_more(int listening) {
-  sock_filter drop_all{.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0};
-  const sock_fprog program{.len = 1, .filter = &drop_all};
+  // Segments that begin a connection are dropped; those that end a handshake still come.
+  constexpr unsigned kFlagsAt = 13;  // in TCP's header
+  constexpr unsigned kSyn = 2;
+  sock_filter steps[] = {{.code = BPF_LD | BPF_B | BPF_ABS, .jt = 0, .jf = 0, .k = kFlagsAt},
+                         {.code = BPF_JMP | BPF_JSET | BPF_K, .jt = 0, .jf = 1, .k = kSyn},
+                         {.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0},
+                         {.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = ~0u}};
+  const sock_fprog program{.len = 4, .filter = steps};
   ::setsockopt(listening, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 

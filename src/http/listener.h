@@ -41,7 +41,7 @@ class ListeningSocket {
 // `count` sockets of one address in the form of ServerSettings::listen. InvalidArgument: no such
 // form. Conflict: the address is taken.
 Result<std::vector<ListeningSocket>> listen_on(const std::string& address, std::uint32_t count);
-// Lets the kernel take nobody else into the queue: they find the port closed once it is.
+// Lets the kernel begin no more connections: whoever tries finds the port closed once it is.
 void take_no_more(int listening);
 // Removes a Unix socket's file.
 void forget_address(const std::string& address);

@@ -117,6 +117,7 @@ class Shard {
     }
     // Closing the door would reset who is in the kernel's queue.
     take_no_more(door.socket.native_handle());
+    if (!connections_.empty()) co_await io::sleep_for(kHandshakePause);  // for TCP's handshakes
     std::string client;
     for (int socket; (socket = accept_one(door.socket.native_handle(), client)) >= 0;)
       admit(socket, std::move(client), door);
