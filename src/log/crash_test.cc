@@ -120,9 +120,8 @@ class Explorer {
         record.resize(record_size(), 'x');
         each.batch.add({record});
       }
-      if (random_() % 4 == 0)
-        each.batch.compress(random_() % 2 == 0 ? Compression::Lz4 : Compression::Zstd);
     }
+    const std::size_t batches = group.size();
     for (TopicWriter::Pending& tick : writer_->due_ticks()) group.push_back(std::move(tick));
     in_flight_ = {};
     std::vector<Records> records;
@@ -131,6 +130,10 @@ class Explorer {
       ASSERT_TRUE(split_records(each.batch.bytes(), each.batch.count(), views));
       records.emplace_back(views.begin(), views.end());
       for (const std::string& record : records.back()) in_flight_[each.partition].push_back(record);
+    }
+    for (std::size_t i = 0; i < batches; ++i) {
+      if (random_() % 4 == 0)
+        group[i].batch.compress(random_() % 2 == 0 ? Compression::Lz4 : Compression::Zstd);
     }
     if (acknowledge_ == Acknowledge::BeforeSync) {
       for (std::size_t i = 0; i < group.size(); ++i)

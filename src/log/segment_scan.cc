@@ -8,6 +8,14 @@ namespace flagstream::log {
 namespace {
 
 constexpr std::size_t kReadBytes = 1 << 20;
+constexpr int kReadTries = 4;  // an error that passes is no damage
+
+template <class Read>
+Result<std::size_t> read_with_patience(Read read) {
+  auto got = read();
+  for (int tries = 1; !got && tries < kReadTries; ++tries) got = read();
+  return got;
+}
 
 // Reads up to out.size() bytes; a page that cannot be read is left as zeros and counted.
 std::size_t read_as_found(const io::File& file, std::uint64_t offset, std::span<char> out,
@@ -18,7 +26,8 @@ std::size_t read_as_found(const io::File& file, std::uint64_t offset, std::span<
       !size || *size <= offset ? 0 : std::min<std::uint64_t>(out.size(), *size - offset);
   for (std::size_t done = 0; done < there;) {
     const std::size_t page = std::min(kPageBytes - (offset + done) % kPageBytes, there - done);
-    if (!file.read_from_disk(offset + done, out.subspan(done, page))) {
+    if (!read_with_patience(
+            [&] { return file.read_from_disk(offset + done, out.subspan(done, page)); })) {
       std::ranges::fill(out.subspan(done, page), '\0');
       unreadable_bytes += page;
     }
@@ -153,7 +162,7 @@ Result<SegmentHeader> read_segment_header(io::FileSystem& files, const std::stri
                                           const io::File& file) {
   std::string bytes(segment_header_bytes(partitions), '\0');
   // What cannot be read is as good as damaged.
-  const std::size_t got = file.read_at(0, bytes).value_or(0);
+  const std::size_t got = read_with_patience([&] { return file.read_at(0, bytes); }).value_or(0);
   auto header = decode_segment_header(std::string_view(bytes).substr(0, got));
   if (header && header->sequence != sequence)
     return fail(ErrorKind::DataLoss, "the segment header is another file's");

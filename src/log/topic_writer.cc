@@ -194,8 +194,8 @@ Result<TopicWriter::Segment> TopicWriter::read_segment(std::uint64_t sequence,
       return fail(ErrorKind::DataLoss, path + " belongs elsewhere");
     return Segment{.header = *std::move(header), .file_bytes = file_bytes};
   }
-  if (header.error().kind == ErrorKind::InvalidArgument)
-    return fail(std::move(header).error().in(path));
+  // What cannot be opened just now is not damaged.
+  if (header.error().kind != ErrorKind::DataLoss) return fail(std::move(header).error().in(path));
   SegmentHeader unknown;
   unknown.sequence = sequence;
   if (!segments_.empty()) {
