@@ -107,7 +107,7 @@ class LocalAppender final : public Appender {
         folder_(settings.folder),
         probe_(registry, topic_),
         caretaker_(settings.folder, partitions_, quarantine_, files, clock),
-        watch_(topic_, folder_, settings.options, files, clock, registry) {
+        watch_(topic_, folder_, files, clock, registry) {
     tell_damage();
     committer_ = std::thread([this] { run(); });
     pool_filler_ = std::thread([this] { fill_pool(); });
@@ -312,7 +312,7 @@ class LocalAppender final : public Appender {
     if (const std::int64_t now = clock_.monotonic(); now - readers_seen_ >= kReadersEvery) {
       readers_seen_ = now;
       forget();
-      watch_.look(writer_->page(), writer_->extents());
+      watch_.look(writer_->page(), writer_->extents(), writer_->options());
     }
     adopt_ready_files();
     tell_disk();

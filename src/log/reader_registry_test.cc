@@ -105,7 +105,7 @@ class ReadersTest : public testing::Test {
                   options_.retention_bytes, clock_.now());
   }
   std::string scrape(ReaderWatch& watch) {
-    watch.look(writer_->page(), writer_->extents());
+    watch.look(writer_->page(), writer_->extents(), options_);
     return registry_.scrape();
   }
 
@@ -181,7 +181,7 @@ TEST_F(ReadersTest, TheEdgeBySizeIsNearWhenTheFilesFromThereOnFillTheWindow) {
 
 TEST_F(ReadersTest, TheWatchTellsOfAReaderUntilItHasNotBeenThereForADay) {
   append(0, 30);
-  ReaderWatch watch("t", kFolder, options_, disk_, clock_, registry_);
+  ReaderWatch watch("t", kFolder, disk_, clock_, registry_);
   tell(*reader("lake"), {0, 3, 3, clock_.now()});
   EXPECT_NE(scrape(watch).find("flagstream_log_reader_lag_records{topic=\"t\",reader=\"lake\"} 27"),
             std::string::npos);
@@ -199,7 +199,7 @@ TEST_F(ReadersTest, TheWatchTellsOfAReaderUntilItHasNotBeenThereForADay) {
 
 TEST_F(ReadersTest, EachAlarmIsToldOnce) {
   append(0, 30);
-  ReaderWatch watch("t", kFolder, options_, disk_, clock_, registry_);
+  ReaderWatch watch("t", kFolder, disk_, clock_, registry_);
   tell(*reader("lake"), {0, 3, 3, 0});
   testing::internal::CaptureStderr();
   for (int i = 0; i < 100; ++i) {

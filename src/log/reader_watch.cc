@@ -35,16 +35,16 @@ ReaderWatch::Watched::Watched(telemetry::Registry& registry, const std::string& 
                "still needs; at 1 that file may go.",
                topic, reader)) {}
 
-ReaderWatch::ReaderWatch(std::string topic, std::string folder, const TopicOptions& options,
-                         io::FileSystem& files, const Clock& clock, telemetry::Registry& registry)
+ReaderWatch::ReaderWatch(std::string topic, std::string folder, io::FileSystem& files,
+                         const Clock& clock, telemetry::Registry& registry)
     : topic_(std::move(topic)),
       folder_(std::move(folder)),
-      options_(options),
       files_(files),
       clock_(clock),
       registry_(registry) {}
 
-void ReaderWatch::look(const ControlPage& page, const std::vector<SegmentExtent>& extents) {
+void ReaderWatch::look(const ControlPage& page, const std::vector<SegmentExtent>& extents,
+                       const TopicOptions& options) {
   const MicrosUtc now = clock_.now();
   std::map<std::string, std::unique_ptr<Watched>> seen;
   for (const RegisteredReader& reader : list_readers(files_, folder_, page.log_id)) {
@@ -56,7 +56,7 @@ void ReaderWatch::look(const ControlPage& page, const std::vector<SegmentExtent>
       continue;
     }
     const ReaderLag lag =
-        lag_of(reader, page, extents, options_.retention, options_.retention_bytes, now);
+        lag_of(reader, page, extents, options.retention, options.retention_bytes, now);
     auto& watched = seen[reader.name];
     if (const auto known = readers_.find(reader.name); known != readers_.end()) {
       watched = std::move(known->second);

@@ -17,12 +17,13 @@ namespace flagstream::log {
 // Not thread-safe.  All must outlive it.
 class ReaderWatch {
  public:
-  ReaderWatch(std::string topic, std::string folder, const TopicOptions& options,
-              io::FileSystem& files, const Clock& clock, telemetry::Registry& registry);
+  ReaderWatch(std::string topic, std::string folder, io::FileSystem& files, const Clock& clock,
+              telemetry::Registry& registry);
 
   // Reads the registrations, renews the metrics and tells what has become worse.  Removes
-  // registrations that nobody has renewed for a day.
-  void look(const ControlPage& page, const std::vector<SegmentExtent>& extents);
+  // registrations that nobody has renewed for a day.  `options`: by which retention goes now.
+  void look(const ControlPage& page, const std::vector<SegmentExtent>& extents,
+            const TopicOptions& options);
 
  private:
   enum class Alarm { None, Half, Near, FallenOff };
@@ -40,7 +41,6 @@ class ReaderWatch {
 
   const std::string topic_;
   const std::string folder_;
-  const TopicOptions options_;
   io::FileSystem& files_;
   const Clock& clock_;
   telemetry::Registry& registry_;

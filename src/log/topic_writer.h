@@ -72,6 +72,7 @@ class TopicWriter {
     settings_.options.retention = retention;
     settings_.options.retention_bytes = retention_bytes;
   }
+  const TopicOptions& options() const { return settings_.options; }
   // Removes the files before that one, for good, whether retention would keep them or not; the
   // newest file stays.  How many.
   Result<std::size_t> forget(std::uint64_t keep_from);
