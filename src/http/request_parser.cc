@@ -149,7 +149,9 @@ Progress HeadParser::refuse(int status, std::string_view why) {
 Progress HeadParser::check_open_line(std::string_view bytes) {
   const std::size_t open = bytes.size() - line_start_;
   if (has_first_line_) {
-    if (bytes.size() - first_start_ - first_size_ > limits_.header_bytes_max + 2) {
+    // The line end of the first line, and the CR of the empty line that may be beginning.
+    constexpr std::size_t kNotFields = 3;
+    if (bytes.size() - first_start_ - first_size_ > limits_.header_bytes_max + kNotFields) {
       return refuse(431, "the header fields are too large");
     }
   } else if (open > limits_.first_line_bytes_max + 2) {

@@ -127,6 +127,8 @@ TEST(RequestParser, EveryLimitHoldsExactly) {
   EXPECT_EQ(parse(request((64 << 10) + 1, 100, 2)).refused, 414);
   EXPECT_EQ(parse(request(100, 32 << 10, 2)).refused, 0);
   EXPECT_EQ(parse(request(100, (32 << 10) + 1, 2)).refused, 431);
+  EXPECT_EQ(parse(request(64 << 10, 100, 2), 1).refused, 0);
+  EXPECT_EQ(parse(request(100, 32 << 10, 2), 1).refused, 0);
   EXPECT_EQ(parse(request(100, 100, 100)).refused, 0);
   EXPECT_EQ(parse(request(100, 100, 101)).refused, 431);
   // Without waiting for an end that never comes.
