@@ -701,6 +701,24 @@ TEST_F(ServerTest, StopWaitsForNobodyWhoIsSilent) {
   EXPECT_LT(clock_.monotonic() - begin, kMicrosPerSecond);
 }
 
+TEST_F(ServerTest, WhoConnectsAtTheLastMomentAndIsSilentDoesNotHoldItUp) {
+  std::atomic<bool> is_inside{false}, goes_on{false};
+  start({{"GET", "/a", 0, [&](Request&) -> io::Task<Response> {
+            is_inside = true;
+            while (!goes_on) std::this_thread::yield();  // nobody is accepted meanwhile
+            co_return json_response(200, "{}");
+          }}});
+  Client busy(server_->address());
+  busy.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  while (!is_inside) std::this_thread::yield();
+  Client silent(server_->address());
+  std::jthread stopping([&] { server_->stop(milliseconds(0)); });
+  std::this_thread::sleep_for(milliseconds(50));
+  goes_on = true;
+  stopping.join();
+  EXPECT_EQ(silent.read_all(), "(closed)");
+}
+
 TEST_F(ServerTest, AHandlerThatNeverEndsIsAbortedAfterThePatience) {
   std::atomic<bool> is_inside{false};
   start({{"GET", "/a", 0, [&](Request&) -> io::Task<Response> {
