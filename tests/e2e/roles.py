@@ -27,7 +27,8 @@ RARE_POINTS = {*ROLLING_POINTS, *KEEPING_POINTS, *CHECKPOINT_POINTS}
 # at start.
 CRASH_POINTS = {
     "gateway": ["ingest.before_append", "ingest.after_durable_before_ack", "log.after_write_before_sync",
-                "log.after_sync_before_ack", *ROLLING_POINTS, *KEEPING_POINTS, "file.replace.before_rename", "file.replace.after_rename"],
+                "log.after_sync_before_ack", *ROLLING_POINTS, *KEEPING_POINTS, "file.replace.before_rename",
+                "file.replace.after_rename"],
     "control": ["control.after_commit_before_publish", "control.after_publish_before_mark",
                 "control.after_memberships_before_mark"],
     "processor": ["pipeline.before_fold", "pipeline.after_sink_append", "pipeline.checkpoint.before_write",
