@@ -32,6 +32,20 @@ TEST_F(LogSizingTest, NothingIsNeededOfALogThatIsNotThereYet) {
   EXPECT_TRUE(sizing->fits());
 }
 
+TEST_F(LogSizingTest, NothingIsNeededOfATopicWithoutRecordsOrWithOneFile) {
+  auto appender = *log->open_appender("payloads", {.partitions = 1});
+  for (int records = 0; records < 2; ++records) {
+    const auto sizing = size_log(*log, files, "log", std::chrono::hours(24), 0);
+    ASSERT_TRUE(sizing) << sizing.error().what;
+    EXPECT_EQ(sizing->held_bytes, 1u << 20);
+    EXPECT_EQ(sizing->needed_bytes, 0u);
+    clock.advance(kMicrosPerHour);
+    log::Batch batch;
+    batch.add({"x"});
+    ASSERT_TRUE(appender->append_and_wait(0, std::move(batch)));
+  }
+}
+
 TEST_F(LogSizingTest, TheRateOfWhatItHoldsTimesRetention) {
   auto appender = *log->open_appender("payloads", {.partitions = 1});
   // Eight files of 1 MiB in 800 s, a ninth one begun.

@@ -144,12 +144,19 @@ __attribute__((target("avx512bw"))) void mark_blocks_avx512(const char* bytes,
 }
 #endif
 
-MarkBlocks fastest_mark_blocks() {
+// For each instruction set that this machine has, the fastest last.
+std::vector<MarkBlocks> all_mark_blocks() {
+  std::vector<MarkBlocks> all = {mark_blocks_anywhere};
 #ifdef __x86_64__
-  if (__builtin_cpu_supports("avx512bw") != 0) return mark_blocks_avx512;
-  if (__builtin_cpu_supports("avx2") != 0) return mark_blocks_avx2;
+  if (__builtin_cpu_supports("avx2") != 0) all.push_back(mark_blocks_avx2);
+  if (__builtin_cpu_supports("avx512bw") != 0) all.push_back(mark_blocks_avx512);
 #endif
-  return mark_blocks_anywhere;
+  return all;
+}
+
+MarkBlocks fastest_mark_blocks() {
+  static const MarkBlocks fastest = all_mark_blocks().back();
+  return fastest;
 }
 
 // Of each bit, whether the number of set bits up to it is odd.
@@ -201,8 +208,8 @@ bool take_block(Outline& outline, std::size_t at, std::uint64_t brackets, std::u
   return take_commas(commas);
 }
 
-Result<Envelope> outline_of(std::string_view body, std::vector<std::string_view>* texts) {
-  static const MarkBlocks mark = fastest_mark_blocks();
+Result<Envelope> outline_of(std::string_view body, std::vector<std::string_view>* texts,
+                            MarkBlocks mark = fastest_mark_blocks()) {
   const std::string_view text = trimmed(body);
   if (text.empty()) return invalid("body holds no JSON");
   Outline outline(text, texts);
@@ -277,6 +284,14 @@ Result<Envelope> split_envelope(std::string_view body, std::vector<std::string_v
   texts.clear();
   if (body.empty()) return invalid("body is empty");
   return outline_of(body, &texts);
+}
+
+std::vector<Result<Envelope>> scan_by_each_instruction_set(std::string_view body) {
+  std::vector<Result<Envelope>> all;
+  for (const MarkBlocks mark : all_mark_blocks()) {
+    all.push_back(body.empty() ? invalid("body is empty") : outline_of(body, nullptr, mark));
+  }
+  return all;
 }
 
 Result<Envelope> scan_bytes(std::string_view body) {

@@ -3,7 +3,7 @@
 // event that is wrong must not cost the others.
 //
 // 64 bytes at a time are looked at with whatever vector instructions the machine has, which find
-// quotes, backslashes, brackets and commas; UTF-8 is checked beforehand.
+// quotes, backslashes, brackets and commas; UTF-8 is checked by itself.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,11 @@ Result<Envelope> scan_envelope(std::string_view body);
 // has nothing beside it the text is empty.  Views into `body`.
 Result<Envelope> split_envelope(std::string_view body, std::vector<std::string_view>& texts);
 
-// scan_envelope() by a loop over bytes.  For tests of one against the other.
+// scan_envelope() by each instruction set that this machine has.  For tests of one against the
+// other.
+std::vector<Result<Envelope>> scan_by_each_instruction_set(std::string_view body);
+
+// scan_envelope() by a loop over bytes.  For the same.
 Result<Envelope> scan_bytes(std::string_view body);
 
 }  // namespace flagstream::events

@@ -41,7 +41,9 @@ class ListeningSocket {
 // `count` sockets of one address in the form of ServerSettings::listen. InvalidArgument: no such
 // form. Conflict: the address is taken.
 Result<std::vector<ListeningSocket>> listen_on(const std::string& address, std::uint32_t count);
-// Lets the kernel begin no more connections: whoever tries finds the port closed once it is.
+// Lets the kernel begin no more connections: whoever tries finds the port closed once it is.  Not
+// of a Unix socket, nor where filters are forbidden: who comes between the last accept and the
+// close is reset there.
 void take_no_more(int listening);
 // Removes a Unix socket's file.
 void forget_address(const std::string& address);

@@ -27,7 +27,11 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kAcceptPause{100};  // when no descriptor is free
 constexpr milliseconds kHandshakePause{10};
+constexpr milliseconds kDoorPause{1};
 constexpr int kAcceptBurst = 64;
+// More than the kernel's queue holds: a flood from which nothing keeps the door must not keep it
+// open.
+constexpr int kLastAcceptsMax = 8192;
 constexpr int kDrainSteps = 50;
 // What a client of a connection just used has for its next request when the server stops.
 constexpr milliseconds kDrainGrace{250};
@@ -69,6 +73,7 @@ class Shard {
   }
 
   void run() {
+    doors_open_ = doors_.size();
     for (Door& door : doors_) spawn(accept(door));
     spawn(tick());
     thread_ = std::thread([this] { context_.run(); });
@@ -118,11 +123,15 @@ class Shard {
     // Closing the door would reset who is in the kernel's queue.
     take_no_more(door.socket.native_handle());
     if (!connections_.empty()) co_await io::sleep_for(kHandshakePause);  // for TCP's handshakes
-    std::string client;
-    for (int socket; (socket = accept_one(door.socket.native_handle(), client)) >= 0;)
+    for (int i = 0; i < kLastAcceptsMax; ++i) {
+      std::string client;
+      const int socket = accept_one(door.socket.native_handle(), client);
+      if (socket < 0) break;
       admit(socket, std::move(client), door);
+    }
     boost::system::error_code ignored;
     door.socket.close(ignored);
+    --doors_open_;
   }
 
   void admit(int descriptor, std::string client, const Door& door) {
@@ -221,14 +230,14 @@ class Shard {
       else
         is_in_use = is_in_use || !connection.is_idle() || connection.phase_since() > began - grace;
     }
-    if (!is_in_use) close_doors();
+    if (!is_in_use) co_await close_doors();
     // Spread, so that clients do not all come back at once.
     const milliseconds step = std::max(patience / (2 * kDrainSteps), milliseconds(1));
     const std::size_t at_once = streams / kDrainSteps + 1;
     const auto steps = static_cast<std::size_t>(patience / step);
     for (std::size_t i = 0; i < steps && !(is_closing_ && connections_.empty()); ++i) {
       const std::int64_t now = shared_.clock.monotonic();
-      if (now >= began + grace) close_doors();
+      if (now >= began + grace) co_await close_doors();
       for (Connection& connection : connections_) connection.end_if_idle(now - grace);
       std::size_t ended = 0;
       for (Connection& connection : connections_) {
@@ -239,7 +248,7 @@ class Shard {
       }
       co_await io::sleep_for(step);
     }
-    close_doors();
+    co_await close_doors();
     for (Connection& connection : connections_) connection.refuse_unfinished();
     for (auto left = std::min(kRefusalTime, patience); left.count() > 0 && !connections_.empty();
          left -= kHandshakePause) {
@@ -250,10 +259,12 @@ class Shard {
     tick_timer_.cancel();
   }
 
-  void close_doors() {
-    if (std::exchange(is_closing_, true)) return;
+  // Until everybody who is to be taken has been: whoever came after the end would be forgotten.
+  io::Task<> close_doors() {
+    if (std::exchange(is_closing_, true)) co_return;
     boost::system::error_code ignored;
     for (Door& door : doors_) door.socket.cancel(ignored);
+    while (doors_open_ > 0) co_await io::sleep_for(kDoorPause);
   }
 
   ServerShared& shared_;
@@ -263,6 +274,7 @@ class Shard {
   std::list<Door> doors_;
   io::Timer tick_timer_;
   std::list<Connection> connections_;
+  std::size_t doors_open_ = 0;
   bool is_closing_ = false;  // the doors
   bool is_over_ = false;
   std::thread thread_;

@@ -701,6 +701,28 @@ TEST_F(ServerTest, StopWaitsForNobodyWhoIsSilent) {
   EXPECT_LT(clock_.monotonic() - begin, kMicrosPerSecond);
 }
 
+TEST_F(ServerTest, WhoConnectsAtTheLastMomentAndIsSilentDoesNotHoldItUp) {
+  std::atomic<bool> is_told{false}, goes_on{false};
+  const Route route = stream_of("/s", [&](StreamWriter& out) -> io::Task<void> {
+    out.notify_closed([&] {
+      is_told = true;
+      while (!goes_on) std::this_thread::yield();  // the shard stands still while it stops
+    });
+    co_await io::sleep_for(milliseconds(60'000));
+  });
+  auto started = Server::start({"test", "127.0.0.1:0", 1, {}}, {route}, clock_, registry_);
+  ASSERT_TRUE(started.has_value());
+  server_ = *std::move(started);
+  Client reader(server_->address());
+  reader.send("GET /s HTTP/1.1\r\nHost: x\r\n\r\n");
+  reader.read_until("\r\n\r\n");
+  std::jthread stopping([&] { server_->stop(milliseconds(0)); });
+  while (!is_told) std::this_thread::yield();
+  const Client silent(server_->address());
+  goes_on = true;
+  stopping.join();
+}
+
 TEST_F(ServerTest, AHandlerThatNeverEndsIsAbortedAfterThePatience) {
   std::atomic<bool> is_inside{false};
   start({{"GET", "/a", 0, [&](Request&) -> io::Task<Response> {

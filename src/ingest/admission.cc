@@ -78,9 +78,20 @@ Admission::~Admission() {
 }
 
 void Admission::set_rates(const Rates& rates) {
+  const std::int64_t burst_nanos = rates.burst.count() * 1'000;
+  const bool are_other = bytes_per_second_ != rates.bytes_per_second ||
+                         events_per_second_ != rates.events_per_second ||
+                         burst_nanos_ != burst_nanos;
   bytes_per_second_ = rates.bytes_per_second;
   events_per_second_ = rates.events_per_second;
-  burst_nanos_ = rates.burst.count() * 1'000;
+  burst_nanos_ = burst_nanos;
+  if (!are_other) return;
+  for (const auto& head : heads_) {
+    for (Account* each = head.load(std::memory_order_acquire); each != nullptr; each = each->next) {
+      each->bytes.fill();
+      each->events.fill();
+    }
+  }
 }
 
 Admission::Account& Admission::account_of(EnvironmentId environment) {

@@ -49,6 +49,7 @@ class TokenBucket {
   std::int64_t wait_nanos(std::int64_t now_nanos, std::int64_t burst_nanos) const;
   // Takes what takes so long to come in, be it there or not.
   void charge(std::int64_t now_nanos, std::int64_t nanos);
+  void fill() { full_at_.store(0, std::memory_order_relaxed); }
 
  private:
   std::atomic<std::int64_t> full_at_{0};
@@ -101,7 +102,8 @@ class Admission {
   // refused together do not come back together.
   std::uint32_t retry_after_seconds(EnvironmentId environment, Verdict verdict);
 
-  // From now on.  Any thread.
+  // From now on.  Other ones than before forget what is owed, which was reckoned by those: a rate
+  // that was set far too low would else be felt for days.  Any thread.
   void set_rates(const Rates& rates);
   // Counts a refusal in the environment's name.
   void count_refusal(EnvironmentId environment, Verdict verdict);

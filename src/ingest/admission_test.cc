@@ -89,6 +89,16 @@ TEST_F(AdmissionTest, NewRatesHoldAtOnce) {
   EXPECT_EQ(all.admit(kA, 50), Verdict::Admitted);
 }
 
+TEST_F(AdmissionTest, OtherRatesForgetWhatIsOwedAndTheSameDoNot) {
+  Admission& all = admission({.bytes_per_second = 1, .events_per_second = 1});
+  ASSERT_EQ(all.admit(kA, 900), Verdict::Admitted);
+  all.in_flight(kA).charge_events(10'000);
+  all.set_rates({.bytes_per_second = 1, .events_per_second = 1});
+  EXPECT_EQ(all.admit(kA, 1), Verdict::RateLimited);
+  all.set_rates({.bytes_per_second = 1'000, .events_per_second = 1'000});
+  EXPECT_EQ(all.admit(kA, 1), Verdict::Admitted);
+}
+
 TEST_F(AdmissionTest, RetryAfterCoversTheDebtAndDiffers) {
   Admission& all = admission({.bytes_per_second = 100}, 10'000);
   ASSERT_EQ(all.admit(kA, 1'100), Verdict::Admitted);  // 11 s, of which 1 s is the burst

@@ -20,7 +20,8 @@ namespace flagstream::lake {
 namespace {
 
 constexpr MicrosUtc kStart = 1'795'600'000'000'000;
-constexpr std::uint64_t kEvents = 4;
+// A commit each: one before the checkpoint, one with it, one behind.
+constexpr std::uint64_t kEvents = 3;
 constexpr int kLivesMax = 4;
 
 class LakeFaultTest : public testing::TestWithParam<io::Call> {

@@ -16,20 +16,24 @@ ROLES = {
     "lake": ["--role", "processor", "--stages", "lake"],
 }
 # Passed when a segment file is full, and when retention has something to delete.
-ROLLING_POINTS = ["log.pool.before_sync", "log.after_roll_header", "log.after_roll", "log.after_recycle", "log.after_expire"]
+ROLLING_POINTS = ["log.pool.before_sync", "log.after_roll_header", "log.after_roll", "log.after_index", "log.after_recycle",
+                  "log.after_expire"]
+# Passed once for each topic that is opened, and once a second.
+KEEPING_POINTS = ["log.before_quarantine_saved", "log.after_watermark"]
 # Passed with every hundredth commit, and with each that follows one which died there.
 CHECKPOINT_POINTS = ["lake.checkpoint.before_rename", "lake.checkpoint.after_rename"]
-RARE_POINTS = {*ROLLING_POINTS, *CHECKPOINT_POINTS}
+RARE_POINTS = {*ROLLING_POINTS, *KEEPING_POINTS, *CHECKPOINT_POINTS}
 # Places where each role may be told to die; but for the rare ones each is passed many times a second under load, or
 # at start.
 CRASH_POINTS = {
     "gateway": ["ingest.before_append", "ingest.after_durable_before_ack", "log.after_write_before_sync",
-                "log.after_sync_before_ack", *ROLLING_POINTS, "file.replace.before_rename", "file.replace.after_rename"],
+                "log.after_sync_before_ack", *ROLLING_POINTS, *KEEPING_POINTS, "file.replace.before_rename",
+                "file.replace.after_rename"],
     "control": ["control.after_commit_before_publish", "control.after_publish_before_mark",
                 "control.after_memberships_before_mark"],
     "processor": ["pipeline.before_fold", "pipeline.after_sink_append", "pipeline.checkpoint.before_write",
                   "pipeline.checkpoint.after_write", "analytics.before_results_write", "analytics.after_results_write",
-                  "log.after_write_before_sync", "log.after_sync_before_ack", *ROLLING_POINTS],
+                  "log.after_write_before_sync", "log.after_sync_before_ack", *ROLLING_POINTS, *KEEPING_POINTS],
     "lake": ["lake.before_parquet", "lake.after_parquet", "lake.before_commit", "lake.after_link", "lake.after_commit",
              *CHECKPOINT_POINTS],
 }

@@ -116,7 +116,7 @@ def test_a_sync_that_fails_is_no_acknowledgement(round_):
     """The page cache takes everything and the disk below it is full: a sync fails once, and a second one would succeed
     over lost data.  At the end the disk is mounted anew, so that only what it holds is read."""
     with LoopDisk(600, backing_megabytes=110, journal=False) as disk, server_on(disk.data) as server:
-        with Sender(server, per_second=200) as sender:
+        with Sender(server, per_second=500) as sender:
             until_acknowledged(sender)
             until_refused(sender)
             time.sleep(2)
