@@ -71,6 +71,10 @@ std::string retention_text(const LogPlace& window) {
   return text.empty() ? "for ever" : text;
 }
 
+std::string segment_name(std::uint64_t sequence) {
+  return log::segment_path("", sequence).substr(1);
+}
+
 json::Value time_value(MicrosUtc time) {
   return time == 0 ? json::Value(nullptr) : json::Value(to_rfc3339(time));
 }
@@ -127,6 +131,7 @@ json::Object topic_json(const LogPlace& place, const log::TopicSurvey& survey, c
                      {"retentionSeconds", window.retention.count() / kMicrosPerSecond},
                      {"retentionBytes", window.retention_bytes},
                      {"poisoned", survey.page.is_poisoned},
+                     {"quarantinedBytes", survey.quarantined_bytes()},
                      {"readers", readers_json(place, survey, clock)}};
   return topic;
 }
@@ -137,7 +142,9 @@ std::string reader_text(const log::RegisteredReader& reader, const log::ReaderLa
 }
 
 std::string state_text(const log::TopicSurvey& survey) {
-  return survey.page.is_poisoned ? "poisoned" : "ok";
+  const bool is_damaged = !survey.quarantined.empty();
+  if (survey.page.is_poisoned) return is_damaged ? "poisoned, damaged" : "poisoned";
+  return is_damaged ? "damaged" : "ok";
 }
 
 Row topic_row(const LogPlace& place, const log::TopicSurvey& survey, const Clock& clock) {
@@ -177,11 +184,20 @@ void print_description(const LogPlace& place, const log::TopicSurvey& survey, co
   print_rows(out, rows);
   rows = {{"FILE", "SIZE", "USED", "BEGUN"}};
   for (const log::SegmentExtent& each : survey.extents) {
-    rows.push_back({fmt::format("{:016x}.seg", each.header.sequence), in_units(each.file_bytes),
+    rows.push_back({segment_name(each.header.sequence), in_units(each.file_bytes),
                     in_units(each.end), to_rfc3339(each.header.created)});
   }
   out << '\n';
   print_rows(out, rows);
+  if (!survey.quarantined.empty()) {
+    rows = {{"DAMAGED FILE", "FROM BYTE", "TO BYTE", "FOUND"}};
+    for (const log::QuarantinedRange& each : survey.quarantined) {
+      rows.push_back({segment_name(each.sequence), std::to_string(each.range.begin),
+                      std::to_string(each.range.end), to_rfc3339(each.found)});
+    }
+    out << '\n';
+    print_rows(out, rows);
+  }
   rows = {{"READER", "SEEN", "LAG RECORDS", "LAG BYTES", "LAG SECONDS", "RETENTION USED"}};
   for (const log::RegisteredReader& reader : survey.readers) {
     const log::ReaderLag lag = lag_of(place, survey, reader, clock);
@@ -210,12 +226,20 @@ json::Object description_json(const LogPlace& place, const log::TopicSurvey& sur
   }
   json::Array segments;
   for (const log::SegmentExtent& each : survey.extents) {
-    segments.push_back(json::Object{{"file", fmt::format("{:016x}.seg", each.header.sequence)},
+    segments.push_back(json::Object{{"file", segment_name(each.header.sequence)},
                                     {"bytes", each.file_bytes},
                                     {"usedBytes", each.end},
                                     {"begun", time_value(each.header.created)}});
   }
+  json::Array quarantined;
+  for (const log::QuarantinedRange& each : survey.quarantined) {
+    quarantined.push_back(json::Object{{"file", segment_name(each.sequence)},
+                                       {"from", each.range.begin},
+                                       {"to", each.range.end},
+                                       {"found", time_value(each.found)}});
+  }
   topic["offsets"] = std::move(ranges);
+  topic["quarantined"] = std::move(quarantined);
   topic["files"] = std::move(segments);
   topic["readyFiles"] = survey.ready_files;
   return topic;
@@ -263,8 +287,11 @@ Plan plan_of(const log::TopicSurvey& survey, MicrosUtc before) {
   const auto& extents = survey.extents;
   // What a file holds was appended before the file after it was begun.
   while (plan.keep + 1 < extents.size() && extents[plan.keep + 1].header.created <= before)
-    plan.bytes += extents[plan.keep++].file_bytes;
+    ++plan.keep;
+  // Who has read what is before a file, its header says.
+  while (plan.keep > 0 && extents[plan.keep].header.log_id.is_zero()) --plan.keep;
   if (plan.keep == 0) return plan;
+  for (std::size_t i = 0; i < plan.keep; ++i) plan.bytes += extents[i].file_bytes;
   const auto& kept = extents[plan.keep].header.partitions;
   for (std::size_t p = 0; p < kept.size(); ++p)
     plan.records += kept[p].end - std::min(kept[p].end, survey.page.partitions[p].begin);
@@ -280,7 +307,7 @@ Plan plan_of(const log::TopicSurvey& survey, MicrosUtc before) {
 json::Object plan_json(const log::TopicSurvey& survey, const Plan& plan, bool is_deleted) {
   json::Array names;
   for (std::size_t i = 0; i < plan.keep; ++i)
-    names.emplace_back(fmt::format("{:016x}.seg", survey.extents[i].header.sequence));
+    names.emplace_back(segment_name(survey.extents[i].header.sequence));
   json::Array unread_by;
   for (const std::string& each : plan.unread_by) unread_by.emplace_back(each);
   return {{"topic", survey.name},
@@ -305,11 +332,12 @@ void print_plan(const log::TopicSurvey& survey, const Plan& plan, bool is_delete
                                survey.name);
     return;
   }
-  console.out << fmt::format(
-      "{}: {} {} files ({:016x}.seg to {:016x}.seg), {}, {} records, from {} to {}\n", survey.name,
-      is_deleted ? "deleted" : "would delete", plan.keep, survey.extents[0].header.sequence,
-      survey.extents[plan.keep - 1].header.sequence, in_units(plan.bytes), plan.records,
-      to_rfc3339(survey.oldest_append()), to_rfc3339(survey.extents[plan.keep].header.created));
+  console.out << fmt::format("{}: {} {} files ({} to {}), {}, {} records, from {} to {}\n",
+                             survey.name, is_deleted ? "deleted" : "would delete", plan.keep,
+                             segment_name(survey.extents[0].header.sequence),
+                             segment_name(survey.extents[plan.keep - 1].header.sequence),
+                             in_units(plan.bytes), plan.records, to_rfc3339(survey.oldest_append()),
+                             to_rfc3339(survey.extents[plan.keep].header.created));
 }
 
 // Has the topic's writer do it, and waits for it.

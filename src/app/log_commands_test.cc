@@ -13,6 +13,8 @@
 #include "io/file_system.h"
 #include "json/json.h"
 #include "log/local_log.h"
+#include "log/quarantine.h"
+#include "log/segment_index.h"
 #include "log/topic_writer.h"
 
 namespace flagstream::app {
@@ -178,6 +180,29 @@ TEST_F(LogCommandsTest, LsAndDescribeShowTopicsAndTheirReaders) {
   EXPECT_NE(out_.str().find("0000000000000002.seg"), std::string::npos);
   EXPECT_EQ(run([&](const Console& c) { return log_describe(place(), "no", clock_, c); }),
             kExitNotFound);
+}
+
+TEST_F(LogCommandsTest, LsAndDescribeShowDamage) {
+  const auto to = fill("events", 100);
+  const log::QuarantinedRange found[] = {
+      {.sequence = 2, .range = {.begin = 4096, .end = 5000}, .found = clock_.now()}};
+  ASSERT_TRUE(io::posix_file_system().replace_file(log::quarantine_path(folder_ + "/events"),
+                                                   log::encode_quarantine(found)));
+  std::filesystem::remove(log::segment_path(folder_ + "/events", 2));
+  std::filesystem::remove(log::index_path(folder_ + "/events", 2));
+  EXPECT_EQ(run([&](const Console& c) { return log_ls(place(), clock_, c); }), kExitDone);
+  EXPECT_NE(out_.str().find("damaged"), std::string::npos);
+  EXPECT_EQ(run([&](const Console& c) { return log_describe(place(), "events", clock_, c); }),
+            kExitDone);
+  EXPECT_NE(out_.str().find("DAMAGED FILE"), std::string::npos);
+  EXPECT_EQ(run([&](const Console& c) { return log_describe(place(), "events", clock_, c); },
+                Output::Json),
+            kExitDone);
+  EXPECT_EQ(answer().at("quarantinedBytes"), 904);
+  const auto range = answer().at("quarantined").at(0);
+  EXPECT_EQ(range.at("file"), "0000000000000002.seg");
+  EXPECT_EQ(range.at("from"), 4096);
+  EXPECT_EQ(range.at("to"), 5000);
 }
 
 TEST_F(LogCommandsTest, VerifyFindsAFlippedBit) {

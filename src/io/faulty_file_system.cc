@@ -75,6 +75,9 @@ class FaultyFileSystem::FaultyFile final : public File {
     return synced;
   }
 
+  Result<void> allocate(std::uint64_t bytes) override {
+    return files_.pass(Call::Write, path_, [&] { return below_->allocate(bytes); });
+  }
   Result<void> truncate(std::uint64_t size) override {
     return files_.pass(Call::Truncate, path_, [&] { return below_->truncate(size); });
   }

@@ -41,9 +41,6 @@ class File {
   virtual Result<void> allocate(std::uint64_t bytes);
   virtual Result<void> truncate(std::uint64_t size) = 0;
   virtual Result<std::uint64_t> size() const = 0;
-  // Asks the system to forget what it holds of the file in memory, so that what is read next comes
-  // from the disk.  Best effort: bytes that are not written back stay.
-  virtual void drop_cached() const {}
   // Takes an exclusive advisory lock without waiting; Conflict when another process or File has it.
   virtual Result<void> lock_exclusive() = 0;
 };

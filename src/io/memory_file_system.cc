@@ -88,6 +88,12 @@ class MemoryFileSystem::MemoryFile final : public File {
     return {};
   }
 
+  Result<void> allocate(std::uint64_t bytes) override {
+    const std::string zeros(bytes, '\0');
+    const std::string_view parts[] = {zeros};
+    return write_at(0, parts);
+  }
+
   Result<void> sync() override {
     disk_.about_to_change();
     if (std::exchange(disk_.fail_next_sync, false)) {

@@ -120,8 +120,6 @@ class PosixFile final : public File {
     return static_cast<std::uint64_t>(about.st_size);
   }
 
-  void drop_cached() const override { ::posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED); }
-
   Result<void> lock_exclusive() override {
     if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return {};
     if (errno == EWOULDBLOCK) return fail(ErrorKind::Conflict, path_ + " is locked");

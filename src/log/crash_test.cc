@@ -1,11 +1,13 @@
 // The crash explorer: runs the topic's writer on a disk in memory, cuts the power before every
 // operation that changes that disk, and recovers from what may be found then.
 // FLAGSTREAM_CRASH_STATES sets how many states it sees.
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 
 #include <gtest/gtest.h>
 
+#include "io/faulty_file_system.h"
 #include "io/memory_file_system.h"
 #include "log/caretaker.h"
 #include "log/local_reader.h"
@@ -601,6 +603,55 @@ TEST(TopicWriter, AtTheCriticalMarkEventsAreRefusedAndConfigurationIsNot) {
   disk.capacity = UINT64_MAX;
   clock.advance(2 * kMicrosPerSecond);
   EXPECT_EQ(write(*events), "stored");
+}
+
+TEST(TopicWriter, OnADiskThatFillsUpFilesGivenUpMakeRoom) {
+  io::MemoryFileSystem disk;
+  FakeClock clock(1'700'000'000'000'000);
+  const TopicSettings settings{.folder = kFolder,
+                               .segment_bytes = kSegmentBytes,
+                               .pool_segments = 4,
+                               .reserve_bytes = 1'000'000,
+                               .options = {.partitions = 1}};
+  auto writer = *TopicWriter::open(settings, disk, clock);
+  while (writer->page().last_sequence < 6) {
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].batch.add({std::string(3000, 'x')});
+    writer->write(one);
+    ASSERT_TRUE(one[0].outcome);
+  }
+  disk.capacity = 900'000;
+  clock.advance(2 * kMicrosPerSecond);
+  writer->set_retention(std::chrono::hours(0), 1);
+  ASSERT_TRUE(writer->expire());
+  const auto names = *disk.list(kFolder);
+  EXPECT_EQ(
+      std::ranges::count_if(names, [](const auto& name) { return name.starts_with("pool-"); }), 1);
+}
+
+TEST(TopicWriter, AFileIsGivenUpOnceReadersAreTold) {
+  io::MemoryFileSystem disk;
+  io::FaultyFileSystem files(disk);
+  FakeClock clock(1'700'000'000'000'000);
+  const TopicSettings settings{.folder = kFolder,
+                               .segment_bytes = kSegmentBytes,
+                               .pool_segments = 0,
+                               .options = {.partitions = 1}};
+  auto writer = *TopicWriter::open(settings, files, clock);
+  while (writer->page().last_sequence < 3) {
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].batch.add({std::string(3000, 'x')});
+    writer->write(one);
+    ASSERT_TRUE(one[0].outcome);
+  }
+  writer->set_retention(std::chrono::hours(0), 1);
+  files.fail({.call = io::Call::Write, .first = 1, .count = 3});
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(writer->expire());
+  EXPECT_EQ(writer->page().first_sequence, 1u);
+  ASSERT_TRUE(writer->expire());
+  EXPECT_EQ(writer->page().first_sequence, 3u);
+  EXPECT_FALSE(disk.exists(segment_path(kFolder, 1)));
+  EXPECT_FALSE(disk.exists(segment_path(kFolder, 2)));
 }
 
 TEST(TopicWriter, AFullDiskRefusesAndLaterGoesOn) {

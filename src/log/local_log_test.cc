@@ -495,6 +495,22 @@ TEST_F(SealedFilesTest, TheScrubFindsDamageWhichIsKnownUntilRetentionTakesTheFil
   EXPECT_FALSE(files_.exists(index_path(settings_.folder, 1)));
 }
 
+TEST_F(SealedFilesTest, AFileThatWasDamagedIsNotUsedAgain) {
+  settings_.pool_segments = 8;
+  start();
+  flip(file(1), first_frame_ + 100);
+  scrub_all();
+  clock_.advance(2 * kMicrosPerHour);
+  ASSERT_TRUE(writer_->expire());
+  clock_.advance(2 * kMicrosPerHour);
+  ASSERT_TRUE(writer_->expire()) << "such a jump is doubted at first";
+  ASSERT_EQ(writer_->page().first_sequence, writer_->page().last_sequence);
+  const auto names = *files_.list(settings_.folder);
+  const auto is_ready = [](const std::string& name) { return name.starts_with("pool-"); };
+  EXPECT_EQ(std::ranges::count_if(names, is_ready), writer_->page().last_sequence - 2)
+      << "all but the last and the damaged one";
+}
+
 TEST_F(SealedFilesTest, AFileThatWasCutShortIsDamaged) {
   std::filesystem::resize_file(file(1), kSegmentBytes / 2);
   scrub_all();

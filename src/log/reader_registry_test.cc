@@ -7,6 +7,7 @@
 #include "log/forget_request.h"
 #include "log/local_reader.h"
 #include "log/reader_watch.h"
+#include "log/segment_index.h"
 #include "log/topic_survey.h"
 #include "log/topic_writer.h"
 
@@ -268,7 +269,32 @@ TEST_F(ReadersTest, ASurveySeesFilesRecordsAndReaders) {
   EXPECT_EQ(survey->file_bytes, writer_->page().last_sequence * kSegmentBytes);
   EXPECT_EQ(survey->extents.back().end, writer_->page().durable_end);
   ASSERT_EQ(survey->readers.size(), 1u);
+  EXPECT_TRUE(survey->quarantined.empty());
   EXPECT_EQ(survey_topic(disk_, "log", "nothing").error().kind, ErrorKind::NotFound);
+}
+
+TEST_F(ReadersTest, ASurveyShowsADamagedTopic) {
+  append(0, 50);
+  ASSERT_GE(writer_->page().last_sequence, 4u);
+  tell(*reader("lake"), {0, 0, 0, 0});
+  const DamagedRange range[] = {{.begin = 4096, .end = 4200}};
+  writer_->quarantine().add(2, range, clock_.now());
+  ASSERT_TRUE(writer_->quarantine().save());
+  ASSERT_TRUE(disk_.remove(segment_path(kFolder, 2)));
+  ASSERT_TRUE(disk_.remove(index_path(kFolder, 3)));
+  disk_.flip_bit(segment_path(kFolder, 3), 200);
+  const auto survey = survey_topic(disk_, "log", "t");
+  ASSERT_TRUE(survey) << survey.error().what;
+  EXPECT_EQ(survey->quarantined_bytes(), 104u);
+  ASSERT_EQ(survey->extents.size(), writer_->page().last_sequence);
+  for (std::size_t i = 0; i < survey->extents.size(); ++i)
+    EXPECT_EQ(survey->extents[i].header.log_id.is_zero(), i == 1 || i == 2);
+  EXPECT_EQ(survey->extents[1].file_bytes, 0u);
+  EXPECT_EQ(survey->extents[2].header.created, survey->extents[3].header.created);
+  const ReaderLag lag = lag_of(survey->readers.at(0), survey->page, survey->extents,
+                               options_.retention, options_.retention_bytes, clock_.now());
+  EXPECT_EQ(lag.records, 50u);
+  EXPECT_LE(lag.bytes, survey->file_bytes);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #include "log/segment_format.h"
 
-#include <cstring>
+#include <algorithm>
 #include <utility>
 
 #include "base/bytes.h"
@@ -188,14 +188,15 @@ std::uint64_t seed_of(const SegmentHeader& header, Binding binding) {
 
 bool split_records(std::string_view payload, std::uint32_t count,
                    std::vector<std::string_view>& out) {
+  constexpr std::size_t kLengthBytes = 4;
   out.clear();
-  out.reserve(count);
+  out.reserve(std::min<std::size_t>(count, payload.size() / kLengthBytes));  // not what it says
   while (!payload.empty()) {
-    if (payload.size() < 4) return false;
+    if (payload.size() < kLengthBytes) return false;
     const std::uint32_t size = get_u32(payload.data());
-    if (size > payload.size() - 4) return false;
-    out.push_back(payload.substr(4, size));
-    payload.remove_prefix(4 + size);
+    if (size > payload.size() - kLengthBytes) return false;
+    out.push_back(payload.substr(kLengthBytes, size));
+    payload.remove_prefix(kLengthBytes + size);
   }
   return out.size() == count;
 }

@@ -17,7 +17,8 @@ Result<std::size_t> read_with_patience(Read read) {
   return got;
 }
 
-// Reads up to out.size() bytes; a page that cannot be read is left as zeros and counted.
+}  // namespace
+
 std::size_t read_as_found(const io::File& file, std::uint64_t offset, std::span<char> out,
                           std::uint64_t& unreadable_bytes) {
   if (const auto got = file.read_from_disk(offset, out)) return *got;
@@ -35,8 +36,6 @@ std::size_t read_as_found(const io::File& file, std::uint64_t offset, std::span<
   }
   return there;
 }
-
-}  // namespace
 
 SegmentScan::SegmentScan(SegmentHeader header, Kind kind, std::uint64_t limit, Binding binding)
     : kind_(kind), limit_(limit), binding_(binding), index_(std::move(header)) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,11 @@ class SegmentScan {
   bool is_clean_ = true;
   bool is_done_ = false;
 };
+
+// Reads from the disk, past the page cache; fewer than out.size() bytes only at the end of the
+// file. A page that cannot be read is left as zeros, and counted in `unreadable_bytes`.
+std::size_t read_as_found(const io::File& file, std::uint64_t offset, std::span<char> out,
+                          std::uint64_t& unreadable_bytes);
 
 // What stands at the beginning of segment file `sequence`, open as `file`; if that is damaged, the
 // copy in its index.  DataLoss: both are, or the file has become another one.

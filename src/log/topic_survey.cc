@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <ranges>
 
 #include "log/local_reader.h"
+#include "log/segment_scan.h"
 #include "log/topic_writer.h"
 
 namespace flagstream::log {
@@ -21,21 +23,24 @@ std::size_t extent_of(const std::vector<SegmentExtent>& extents, Partition parti
   return at;
 }
 
+std::uint64_t frame_bytes(const SegmentExtent& extent, const ControlPage& page) {
+  const std::uint64_t header_bytes = segment_header_bytes(page.partitions.size());
+  return extent.end > header_bytes ? extent.end - header_bytes : 0;
+}
+
 // About where in the topic that record stands: bytes of frames from there to the end.
 std::uint64_t bytes_from(const std::vector<SegmentExtent>& extents, const ControlPage& page,
                          Partition partition, Offset offset) {
   const std::size_t at = extent_of(extents, partition, offset);
   std::uint64_t bytes = 0;
-  for (std::size_t i = at; i < extents.size(); ++i)
-    bytes += extents[i].end - segment_header_bytes(page.partitions.size());
+  for (std::size_t i = at; i < extents.size(); ++i) bytes += frame_bytes(extents[i], page);
   const Offset first = extents[at].header.partitions[partition].end;
   const Offset end = at + 1 < extents.size() ? extents[at + 1].header.partitions[partition].end
                                              : page.partitions[partition].end;
   if (end <= first || offset <= first) return bytes;
   const double read =
       static_cast<double>(std::min(offset, end) - first) / static_cast<double>(end - first);
-  const auto in_file =
-      static_cast<double>(extents[at].end - segment_header_bytes(page.partitions.size()));
+  const auto in_file = static_cast<double>(frame_bytes(extents[at], page));
   return bytes - static_cast<std::uint64_t>(read * in_file);
 }
 
@@ -56,6 +61,45 @@ double window_used(const std::vector<SegmentExtent>& extents, std::size_t at,
     used = std::max(used, static_cast<double>(bytes) / static_cast<double>(retention_bytes));
   }
   return std::clamp(used, 0.0, 1.0);
+}
+
+bool is_lost(const Error& error) {
+  return error.kind == ErrorKind::DataLoss || error.kind == ErrorKind::NotFound;
+}
+
+// nullopt: retention has taken a file meanwhile.
+Result<std::optional<std::vector<SegmentExtent>>> read_extents(io::FileSystem& files,
+                                                               const std::string& folder,
+                                                               const ControlPage& page) {
+  std::vector<SegmentExtent> extents;
+  for (std::uint64_t sequence = page.first_sequence; sequence <= page.last_sequence; ++sequence) {
+    SegmentExtent extent;
+    const auto file = files.open(segment_path(folder, sequence), io::OpenMode::Read);
+    auto header = file
+                      ? read_segment_header(files, folder, sequence, page.partitions.size(), **file)
+                      : Result<SegmentHeader>(fail(file.error()));
+    if (file) {
+      FS_TRY(extent.file_bytes, (*file)->size());
+    }
+    extent.end = extent.file_bytes;
+    if (header) {
+      if (!extents.empty()) extents.back().end = header->previous_end;
+      extent.header = *std::move(header);
+    } else {
+      FS_TRY(const ControlPage now, read_control_page(files, folder));
+      if (now.first_sequence > sequence) return std::optional<std::vector<SegmentExtent>>();
+      if (!is_lost(header.error())) return fail(std::move(header).error());
+      extent.header.sequence = sequence;
+      for (std::size_t p = 0; p < page.partitions.size(); ++p) {
+        extent.header.partitions.push_back(
+            extents.empty() ? SegmentHeader::Partition{.end = page.partitions[p].begin}
+                            : extents.back().header.partitions[p]);
+      }
+    }
+    extents.push_back(std::move(extent));
+  }
+  if (!extents.empty()) extents.back().end = page.durable_end;
+  return std::optional(std::move(extents));
 }
 
 }  // namespace
@@ -88,6 +132,12 @@ ReaderLag lag_of(const RegisteredReader& reader, const ControlPage& page,
   return lag;
 }
 
+std::uint64_t TopicSurvey::quarantined_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const QuarantinedRange& each : quarantined) bytes += each.range.end - each.range.begin;
+  return bytes;
+}
+
 std::uint64_t TopicSurvey::records() const {
   std::uint64_t count = 0;
   for (const PartitionEnd& each : page.partitions) count += each.end - each.begin;
@@ -112,25 +162,16 @@ Result<TopicSurvey> survey_topic(io::FileSystem& files, const std::string& log_f
     TopicSurvey survey;
     survey.name = topic;
     FS_TRY(survey.page, read_control_page(files, folder));
-    std::optional<Error> failure;
-    for (std::uint64_t sequence = survey.page.first_sequence;
-         sequence <= survey.page.last_sequence && !failure; ++sequence) {
-      auto header = read_segment_header(files, folder, sequence, survey.page.partitions.size());
-      const auto file = files.open(segment_path(folder, sequence), io::OpenMode::Read);
-      if (!header || !file) {
-        failure = header ? file.error() : header.error();
-        break;
-      }
-      FS_TRY(const std::uint64_t bytes, (*file)->size());
-      if (!survey.extents.empty()) survey.extents.back().end = header->previous_end;
-      survey.extents.push_back({.header = *std::move(header), .file_bytes = bytes});
+    FS_TRY(auto extents, read_extents(files, folder, survey.page));
+    if (!extents && i < kTries) continue;
+    if (!extents) return fail(ErrorKind::Unavailable, "retention is faster than the survey");
+    survey.extents = *std::move(extents);
+    // Of a file whose header is lost nobody is told that it is older than it is.
+    MicrosUtc created = survey.newest_append();
+    for (SegmentExtent& each : survey.extents | std::views::reverse) {
+      if (each.header.log_id.is_zero()) each.header.created = created;
+      created = each.header.created;
     }
-    if (failure) {
-      FS_TRY(const ControlPage now, read_control_page(files, folder));
-      if (now.first_sequence != survey.page.first_sequence && i < kTries) continue;
-      return fail(*std::move(failure));
-    }
-    if (!survey.extents.empty()) survey.extents.back().end = survey.page.durable_end;
     FS_TRY(const auto names, files.list(folder));
     for (const std::string& name : names) {
       if (!name.ends_with(".seg")) continue;
@@ -139,6 +180,10 @@ Result<TopicSurvey> survey_topic(io::FileSystem& files, const std::string& log_f
       if (file) survey.file_bytes += (*file)->size().value_or(0);
     }
     survey.readers = list_readers(files, folder, survey.page.log_id);
+    survey.quarantined = read_quarantine(files, folder);
+    std::erase_if(survey.quarantined, [&](const QuarantinedRange& each) {
+      return each.sequence < survey.page.first_sequence;
+    });
     return survey;
   }
 }

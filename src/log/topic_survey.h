@@ -8,13 +8,14 @@
 #include "base/clock.h"
 #include "io/file_system.h"
 #include "log/log.h"
+#include "log/quarantine.h"
 #include "log/reader_registry.h"
 #include "log/segment_format.h"
 
 namespace flagstream::log {
 
 struct SegmentExtent {
-  SegmentHeader header;
+  SegmentHeader header;  // log id 0: it is lost, and its offsets are those of the file before
   std::uint64_t file_bytes = 0;
   std::uint64_t end = 0;  // of its durable frames, in bytes
 };
@@ -43,13 +44,15 @@ struct TopicSurvey {
   std::uint64_t ready_files = 0;
   std::uint64_t file_bytes = 0;  // of all files, ready ones included
   std::vector<RegisteredReader> readers;
+  std::vector<QuarantinedRange> quarantined;  // of the files kept
 
+  std::uint64_t quarantined_bytes() const;
   std::uint64_t records() const;
   MicrosUtc newest_append() const;  // 0: none
   MicrosUtc oldest_append() const;  // not later than the oldest record's; 0: there is none
 };
 
-// NotFound: there is no such topic.  DataLoss: a file's header is damaged.
+// NotFound: there is no such topic.  Files that are missing or lack a header are among the extents.
 Result<TopicSurvey> survey_topic(io::FileSystem& files, const std::string& log_folder,
                                  const std::string& topic);
 // Names, sorted.

@@ -279,10 +279,11 @@ namespace {
 Result<void> allocate_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes) {
   FS_TRY(const auto file, files.open(path, io::OpenMode::Create));
   const auto allocated = file->allocate(bytes);
-  if (allocated) return file->sync();
-  if (allocated.error().kind == ErrorKind::Unavailable) return make_ready_file(files, path, bytes);
-  (void)files.remove(path);
-  return fail(allocated.error());
+  if (!allocated && allocated.error().kind == ErrorKind::Unavailable)
+    return make_ready_file(files, path, bytes);
+  auto done = allocated ? file->sync() : allocated;
+  if (!done) (void)files.remove(path);  // or each attempt would leave one
+  return done;
 }
 
 }  // namespace
@@ -309,12 +310,14 @@ std::string TopicWriter::next_ready_path() {
 }
 
 std::optional<std::string> TopicWriter::wanted_ready_file() {
-  // On a disk that fills up one is enough to keep appends from waiting.
-  const DiskMark mark = disk_.mark();
-  const std::uint32_t most = mark == DiskMark::None ? settings_.pool_segments : 1;
-  if (pool_.size() >= std::min(most, settings_.pool_segments) || mark == DiskMark::Critical)
-    return std::nullopt;
+  if (pool_.size() >= pool_files_max() || disk_.mark() == DiskMark::Critical) return std::nullopt;
   return next_ready_path();
+}
+
+// On a disk that fills up one is enough to keep appends from waiting.
+std::uint32_t TopicWriter::pool_files_max() {
+  return disk_.mark() == DiskMark::None ? settings_.pool_segments
+                                        : std::min(settings_.pool_segments, 1u);
 }
 
 void TopicWriter::add_ready_file(std::string path) { pool_.push_back(std::move(path)); }
@@ -562,18 +565,24 @@ Result<void> TopicWriter::expire() {
 
 // The file goes to the pool, in which its contents may stay, or away.
 Result<void> TopicWriter::give_up_first(Contents contents) {
+  ControlPage told = page_;
+  const SegmentHeader& next = segments_[1].header;
+  page_.first_sequence = next.sequence;
+  for (std::size_t p = 0; p < page_.partitions.size(); ++p)
+    page_.partitions[p].begin = next.partitions[p].end;
+  if (auto published = publish(); !published) {
+    page_ = std::move(told);
+    return published;
+  }
   const Segment first = std::move(segments_.front());
   segments_.pop_front();
-  page_.first_sequence = segments_.front().header.sequence;
-  for (std::size_t p = 0; p < page_.partitions.size(); ++p)
-    page_.partitions[p].begin = segments_.front().header.partitions[p].end;
-  FS_TRY(publish());
   const std::string path = segment_path(settings_.folder, first.header.sequence);
   leftovers_.push_back(path);
   // There may never have been one.
   (void)files_.remove(index_path(settings_.folder, first.header.sequence));
+  const bool has_bad_blocks = first.has_failed || quarantine_.holds(first.header.sequence);
   quarantine_.forget_before(page_.first_sequence);
-  if (contents == Contents::Vanish || pool_.size() >= settings_.pool_segments || first.has_failed ||
+  if (contents == Contents::Vanish || pool_.size() >= pool_files_max() || has_bad_blocks ||
       first.file_bytes != settings_.segment_bytes) {
     FS_TRY(files_.remove(path));
     leftovers_.pop_back();
@@ -581,10 +590,11 @@ Result<void> TopicWriter::give_up_first(Contents contents) {
   } else {
     const std::string ready = next_ready_path();
     FS_TRY(files_.rename(path, ready));
-    leftovers_.pop_back();
+    leftovers_.back() = ready;
     FS_CRASH_POINT("log.after_recycle");
     // Before that, a power loss could bring the old name back to what has been written anew.
     FS_TRY(files_.sync_folder(settings_.folder));
+    leftovers_.pop_back();
     pool_.push_back(ready);
   }
   FS_CRASH_POINT("log.after_expire");
@@ -601,10 +611,14 @@ Result<std::size_t> TopicWriter::forget(std::uint64_t keep_from) {
 std::vector<SegmentExtent> TopicWriter::extents() const {
   std::vector<SegmentExtent> extents;
   for (std::size_t i = 0; i < segments_.size(); ++i) {
-    const bool is_last = i + 1 == segments_.size();
-    extents.push_back({.header = segments_[i].header,
-                       .file_bytes = segments_[i].file_bytes,
-                       .end = is_last ? page_.durable_end : segments_[i + 1].header.previous_end});
+    const Segment& each = segments_[i];
+    std::uint64_t end = each.file_bytes;  // if the header that says it is lost
+    if (i + 1 == segments_.size()) {
+      end = page_.durable_end;
+    } else if (!segments_[i + 1].header.log_id.is_zero()) {
+      end = segments_[i + 1].header.previous_end;
+    }
+    extents.push_back({.header = each.header, .file_bytes = each.file_bytes, .end = end});
   }
   return extents;
 }

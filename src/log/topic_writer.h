@@ -122,6 +122,7 @@ class TopicWriter {
                                                const SegmentHeader& header);
   Result<std::string> take_ready_file(std::uint64_t bytes);
   std::string next_ready_path();
+  std::uint32_t pool_files_max();
   Result<void> publish();
   Result<void> check_disk();
   Result<void> commit(std::span<Pending> group);
@@ -143,7 +144,7 @@ class TopicWriter {
   std::optional<SegmentIndex> index_;  // of `active_`; none while that cannot be read
   Quarantine quarantine_;
   std::vector<std::string> pool_;
-  std::vector<std::string> leftovers_;  // expired, and could not be removed
+  std::vector<std::string> leftovers_;  // given up, and could not be removed or used again
   std::uint64_t pool_names_ = 0;
   ControlPage page_;
   MicrosUtc last_time_ = 0;

@@ -5,6 +5,7 @@
 
 #include "log/local_reader.h"
 #include "log/segment_format.h"
+#include "log/segment_scan.h"
 #include "log/topic_writer.h"
 
 namespace flagstream::log {
@@ -17,13 +18,14 @@ class Window {
  public:
   Window(const io::File& file, std::uint64_t end) : file_(file), end_(end) {}
 
-  // From `at` on: at least `bytes`, unless the file ends before.
-  Result<std::string_view> from(std::uint64_t at, std::size_t bytes) {
+  // From `at` on: at least `bytes`, unless the file ends before.  A page that cannot be read is
+  // zeros.
+  std::string_view from(std::uint64_t at, std::size_t bytes) {
     if (at < begin_ || at + bytes > begin_ + buffer_.size()) {
       begin_ = at;
       buffer_.resize(std::min<std::uint64_t>(std::max(bytes, kWindowBytes), end_ - at));
-      FS_TRY(const std::size_t got, file_.read_at(at, buffer_));
-      buffer_.resize(got);
+      std::uint64_t unreadable_bytes = 0;
+      buffer_.resize(read_as_found(file_, at, buffer_, unreadable_bytes));
     }
     return std::string_view(buffer_).substr(at - begin_);
   }
@@ -46,7 +48,11 @@ class Verifier {
          ++sequence) {
       if (const auto done = check_file(first, sequence); !done) {
         FS_TRY(const ControlPage now, read_control_page(files_, folder_));
-        if (sequence >= now.first_sequence) return fail(done.error());
+        if (sequence >= now.first_sequence) {
+          if (done.error().kind != ErrorKind::NotFound) return fail(done.error());
+          found_.damages.push_back({.file = name_of(sequence), .what = "the file is missing"});
+          continue;
+        }
         for (std::size_t p = 0; p < next_.size(); ++p)
           next_[p] = std::max(next_[p], now.partitions[p].begin);
       }
@@ -75,15 +81,15 @@ class Verifier {
     }
   }
 
-  // An error: the file cannot be read.
+  // An error: the file cannot be opened.
   Result<void> check_file(const ControlPage& page, std::uint64_t sequence) {
     const std::string name = name_of(sequence);
     FS_TRY(const auto file, files_.open(folder_ + "/" + name, io::OpenMode::Read));
-    file->drop_cached();
     ++found_.files;
     const std::uint64_t begin = segment_header_bytes(page.partitions.size());
     std::string bytes(begin, '\0');
-    FS_TRY(const std::size_t got, file->read_at(0, bytes));
+    std::uint64_t unreadable_bytes = 0;
+    const std::size_t got = read_as_found(*file, 0, bytes, unreadable_bytes);
     auto header = decode_segment_header(std::string_view(bytes).substr(0, got));
     if (header && (header->log_id != page.log_id || header->sequence != sequence ||
                    header->partitions.size() != page.partitions.size()))
@@ -101,11 +107,12 @@ class Verifier {
       FS_TRY(const std::uint64_t size, file->size());
       end = after ? End{.at = after->previous_end} : End{.at = size, .is_known = false};
     }
-    return check_frames(*file, *header, begin, end, name);
+    check_frames(*file, *header, begin, end, name);
+    return {};
   }
 
-  Result<void> check_frames(const io::File& file, const SegmentHeader& header, std::uint64_t begin,
-                            End limit, const std::string& name) {
+  void check_frames(const io::File& file, const SegmentHeader& header, std::uint64_t begin,
+                    End limit, const std::string& name) {
     const std::uint64_t end = limit.at;
     const std::uint64_t seed = seed_of(header, Binding::Bound);
     Window window(file, end);
@@ -120,11 +127,11 @@ class Verifier {
     };
     std::uint64_t at = begin;
     while (at + kFrameHeaderBytes <= end) {
-      FS_TRY(std::string_view bytes, window.from(at, kFrameHeaderBytes));
+      const std::string_view bytes = window.from(at, kFrameHeaderBytes);
+      if (bytes.size() < kFrameHeaderBytes) break;  // the file was cut short
       auto frame = decode_frame_header(bytes, seed);
       if (frame && at + frame->stored_bytes() <= end) {
-        FS_TRY(bytes, window.from(at, frame->stored_bytes()));
-        frame = decode_frame(bytes, seed);
+        frame = decode_frame(window.from(at, frame->stored_bytes()), seed);
       } else {
         frame.reset();
       }
@@ -147,7 +154,6 @@ class Verifier {
       if (!damaged_from) damaged_from = at;
       close_damage(end);
     }
-    return {};
   }
 
   io::FileSystem& files_;

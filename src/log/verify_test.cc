@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "io/faulty_file_system.h"
 #include "io/memory_file_system.h"
 #include "log/segment_format.h"
 #include "log/topic_writer.h"
@@ -90,6 +91,29 @@ TEST_F(VerifyTest, ADamagedHeaderCostsItsFile) {
   EXPECT_EQ(found.damages[0].file, "0000000000000002.seg");
   EXPECT_EQ(found.damages[0].bytes, kSegmentBytes);
   EXPECT_EQ(found.missing.size(), 2u);  // of both partitions
+}
+
+TEST_F(VerifyTest, AFileThatIsMissingOrCutShortIsDamageLikeAnyOther) {
+  ASSERT_TRUE(disk_.remove(segment_path(kFolder, 1)));
+  const std::uint64_t rest = kPageBytes + 2 * kFrameBytes + 100;
+  ASSERT_TRUE((*disk_.open(segment_path(kFolder, 2), io::OpenMode::ReadWrite))->truncate(rest));
+  const Verified found = verify();
+  ASSERT_EQ(found.damages.size(), 2u);
+  EXPECT_EQ(found.damages[0].file, "0000000000000001.seg");
+  EXPECT_EQ(found.damages[0].bytes, 0u);
+  EXPECT_EQ(found.damages[1].file, "0000000000000002.seg");
+  EXPECT_EQ(found.damages[1].at, kPageBytes + 2 * kFrameBytes);
+  EXPECT_EQ(found.missing.size(), 4u) << "in each file, of both partitions";
+  EXPECT_EQ(found.records, 30u - 11 - 9);
+}
+
+TEST_F(VerifyTest, WhatTheDiskCannotReadIsDamage) {
+  io::FaultyFileSystem files(disk_);
+  // The identity, the control page, a header, and then the frames: as a whole, then page by page.
+  files.fail({.call = io::Call::Read, .first = 4, .count = 2});
+  const auto found = verify_topic(files, kFolder);
+  ASSERT_TRUE(found) << found.error().what;
+  EXPECT_TRUE(files.has_failed());
 }
 
 TEST_F(VerifyTest, WhatFollowsTheDurableEndIsNobodysBusiness) {
