@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kFetchBytes = 1u << 20;
 constexpr std::uint64_t kInputOnShortDisk = 16u << 20;  // between checkpoints
-constexpr std::chrono::milliseconds kPatience{20};  // until results are published
+constexpr std::chrono::milliseconds kPatience{20};      // until results are published
 constexpr std::chrono::milliseconds kPatienceIdle{100};
 constexpr std::chrono::milliseconds kPatienceHeldBack{1};
 constexpr std::chrono::microseconds kUnreadablePatience = std::chrono::seconds(30);
