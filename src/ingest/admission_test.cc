@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -111,6 +112,15 @@ TEST_F(AdmissionTest, RetryAfterCoversTheDebtAndDiffers) {
   EXPECT_GE(least, 10u);
   EXPECT_GT(most, least);
   EXPECT_LE(most, 16u);
+}
+
+TEST_F(AdmissionTest, RetryAfterOfWhoFindsNoMemoryDiffersToo) {
+  Admission& all = admission();
+  for (const Verdict verdict : {Verdict::OverShare, Verdict::Full}) {
+    std::set<std::uint32_t> seen;
+    for (int i = 0; i < 200; ++i) seen.insert(all.retry_after_seconds(kA, verdict));
+    EXPECT_EQ(seen, (std::set<std::uint32_t>{1, 2, 3}));
+  }
 }
 
 TEST_F(AdmissionTest, ALongDebtIsNoLongerThanAMinuteToTheClient) {
