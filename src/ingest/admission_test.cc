@@ -187,6 +187,7 @@ TEST_F(AdmissionTest, ManyThreadsMakeOneAccountAndLoseNoCharge) {
   std::atomic<int> in{0};
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
         for (int i = 0; i < 10'000; ++i) {
