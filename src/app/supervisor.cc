@@ -24,6 +24,7 @@ constexpr std::int64_t kDelayLeast = 100 * kMicrosPerMilli;
 constexpr std::int64_t kDelayMost = 10 * kMicrosPerSecond;
 constexpr std::int64_t kHealthyDelays = 10;
 constexpr std::int64_t kStopPatience = 10 * kMicrosPerSecond;
+
 [[noreturn]] void become(const ChildCommand& command, int ready_fd, int parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(1);  // the supervisor died before the line above

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kNamedEnvironmentsMax = 100;  // in metrics; the rest count together
 constexpr std::uint32_t kRetrySecondsMax = 60;
+constexpr double kMemoryRetrySpread = 3;  // seconds; memory is free again in far less
 
 std::int64_t nanos_for(std::uint64_t amount, std::uint64_t per_second) {
   const double nanos = static_cast<double>(amount) * 1e9 / static_cast<double>(per_second);
@@ -175,7 +176,8 @@ std::uint32_t Admission::retry_after_seconds(EnvironmentId environment, Verdict 
   const double wait = verdict == Verdict::RateLimited
                           ? static_cast<double>(wait_nanos(account_of(environment))) / 1e9
                           : 0;
-  const double jitter = std::uniform_real_distribution<double>(0, 1 + wait / 2)(random);
+  const double spread = verdict == Verdict::RateLimited ? 1 + wait / 2 : kMemoryRetrySpread;
+  const double jitter = std::uniform_real_distribution<double>(0, spread)(random);
   return static_cast<std::uint32_t>(
       std::min<double>(std::max(std::ceil(wait + jitter), 1.0), kRetrySecondsMax));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -113,6 +114,15 @@ TEST_F(AdmissionTest, RetryAfterCoversTheDebtAndDiffers) {
   EXPECT_LE(most, 16u);
 }
 
+TEST_F(AdmissionTest, RetryAfterOfWhoFindsNoMemoryDiffersToo) {
+  Admission& all = admission();
+  for (const Verdict verdict : {Verdict::OverShare, Verdict::Full}) {
+    std::set<std::uint32_t> seen;
+    for (int i = 0; i < 200; ++i) seen.insert(all.retry_after_seconds(kA, verdict));
+    EXPECT_EQ(seen, (std::set<std::uint32_t>{1, 2, 3}));
+  }
+}
+
 TEST_F(AdmissionTest, ALongDebtIsNoLongerThanAMinuteToTheClient) {
   Admission& all = admission({.bytes_per_second = 1}, 1 << 20);
   ASSERT_EQ(all.admit(kA, 100'000), Verdict::Admitted);
@@ -177,6 +187,7 @@ TEST_F(AdmissionTest, ManyThreadsMakeOneAccountAndLoseNoCharge) {
   std::atomic<int> in{0};
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
         for (int i = 0; i < 10'000; ++i) {
