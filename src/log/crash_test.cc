@@ -680,11 +680,12 @@ TEST(TopicWriter, AFullDiskRefusesAndLaterGoesOn) {
 TEST(TopicWriter, TheReserveIsLeftToOthers) {
   io::MemoryFileSystem disk;
   FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{.folder = kFolder,
-                               .segment_bytes = kSegmentBytes,
-                               .pool_segments = 0,
-                               .reserve_bytes = 1'000'000,
-                               .options = {.partitions = 1, .refuse_at = DiskMark::Reserve}};
+  const TopicSettings settings{
+      .folder = kFolder,
+      .segment_bytes = kSegmentBytes,
+      .pool_segments = 0,
+      .reserve_bytes = 1'000'000,
+      .options = {.partitions = 1, .ticks = true, .refuse_at = DiskMark::Reserve}};
   auto writer = *TopicWriter::open(settings, disk, clock);
   const auto write = [&] {
     std::vector<TopicWriter::Pending> one(1);
@@ -696,6 +697,7 @@ TEST(TopicWriter, TheReserveIsLeftToOthers) {
   disk.capacity = 900'000;
   clock.advance(2 * kMicrosPerSecond);
   EXPECT_EQ(write(), "ResourceExhausted");
+  EXPECT_TRUE(writer->due_ticks().empty());
   disk.capacity = UINT64_MAX;
   clock.advance(2 * kMicrosPerSecond);
   EXPECT_EQ(write(), "stored");

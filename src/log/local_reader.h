@@ -14,7 +14,7 @@
 
 namespace flagstream::log {
 
-// NotFound: the topic does not exist.  Unavailable: its writer has not opened it yet.
+// NotFound: the topic does not exist, or its writer has not opened it yet.
 Result<ControlPage> read_control_page(io::FileSystem& files, const std::string& folder);
 
 class LocalReader final : public Reader {

@@ -507,7 +507,8 @@ Result<void> TopicWriter::commit(std::span<Pending> group) {
 
 std::vector<TopicWriter::Pending> TopicWriter::due_ticks() {
   std::vector<Pending> out;
-  if (!settings_.options.ticks || page_.is_poisoned) return out;
+  // Nobody misses a tick that would be refused, and it would count as a failed append.
+  if (!settings_.options.ticks || page_.is_poisoned || !check_disk()) return out;
   const MicrosUtc now = std::max(last_time_, clock_.now());
   for (Partition p = 0; p < page_.partitions.size(); ++p) {
     const std::int64_t interval =
