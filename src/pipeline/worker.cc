@@ -212,6 +212,7 @@ void Worker::tell_lag() {
 void Worker::tell_positions() {
   if (with_.run.registration == nullptr) return;
   std::vector<log::ReaderPosition> positions;
+  positions.reserve(partitions_.size());
   for (const auto& each : partitions_) {
     positions.push_back({.partition = each->partition(),
                          .next = each->next(),
