@@ -7,6 +7,7 @@
 
 #include "io/memory_file_system.h"
 #include "log/quarantine.h"
+#include "log/segment_scan.h"
 #include "log/watermark.h"
 
 namespace flagstream::log {
@@ -98,6 +99,22 @@ TEST(SegmentIndex, SaysWhatToLookThroughForATime) {
   EXPECT_EQ(late.end, 69'744u);
   EXPECT_EQ(late.next, 9u);
   EXPECT_EQ(index.around(0, kTime).next, 100u) << "its first frame is behind the entry";
+}
+
+TEST(SegmentScan, NothingIsWrittenBehindAFrameWhosePaddingIsCut) {
+  const std::string whole = golden("segment.bin");
+  for (const std::size_t cut : {0u, 6u}) {
+    io::MemoryFileSystem disk;
+    const auto file = *disk.open("t", io::OpenMode::Create);
+    const std::string_view parts[] = {std::string_view(whole).substr(0, whole.size() - cut)};
+    ASSERT_TRUE(file->write_at(0, parts));
+    ASSERT_TRUE(file->sync());
+    SegmentScan scan(*decode_segment_header(whole), SegmentScan::Kind::Active, parts[0].size());
+    scan.run(*file);
+    EXPECT_EQ(scan.partitions()[1].end, 9u);
+    EXPECT_EQ(scan.end(), whole.size());
+    EXPECT_EQ(scan.is_clean(), cut == 0);
+  }
 }
 
 TEST(Quarantine, MatchesTheGoldenBytes) {

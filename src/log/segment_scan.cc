@@ -125,7 +125,9 @@ bool SegmentScan::step(const io::File& file, std::size_t bytes) {
       frame = is_there ? decode_frame(rest(), seed) : std::nullopt;
     }
     if (frame && is_in_order(*frame)) {
+      const bool is_cut = frame->stored_bytes() > limit_ - at_;  // within its padding
       take(*frame);
+      if (is_cut) is_clean_ = false;
       continue;
     }
     if (!hole_) hole_ = at_;
