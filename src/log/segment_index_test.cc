@@ -8,6 +8,7 @@
 #include "io/memory_file_system.h"
 #include "log/quarantine.h"
 #include "log/segment_scan.h"
+#include "log/topic_writer.h"
 #include "log/watermark.h"
 
 namespace flagstream::log {
@@ -115,6 +116,26 @@ TEST(SegmentScan, NothingIsWrittenBehindAFrameWhosePaddingIsCut) {
     EXPECT_EQ(scan.end(), whole.size());
     EXPECT_EQ(scan.is_clean(), cut == 0);
   }
+}
+
+// Else the offsets of its other frames, which readers have seen, would be given out again.
+TEST(SegmentScan, OfADamagedGroupTheWholeFramesStillCount) {
+  io::MemoryFileSystem disk;
+  FakeClock clock(kTime);
+  const TopicSettings settings{
+      .folder = "t", .segment_bytes = 16 << 10, .options = {.partitions = 1}};
+  auto writer = *TopicWriter::open(settings, disk, clock);
+  for (int group = 0; group < 2; ++group) {
+    std::vector<TopicWriter::Pending> two(2);
+    for (TopicWriter::Pending& each : two) each.batch.add({std::string(400, 'x')});
+    writer->write(two);
+    ASSERT_TRUE(two[1].outcome);
+  }
+  writer.reset();
+  disk.flip_bit(segment_path("t", 1), (kPageBytes + kFrameHeaderBytes + 100) * 8);
+  writer = *TopicWriter::open(settings, disk, clock);
+  EXPECT_EQ(writer->page().partitions[0].end, 4u);
+  EXPECT_EQ(writer->quarantine().bytes(), 472u) << "one frame";
 }
 
 TEST(Quarantine, MatchesTheGoldenBytes) {

@@ -83,20 +83,51 @@ bool SegmentScan::is_in_order(const FrameHeader& frame) const {
          frame.base_offset >= ahead_[frame.partition].end;
 }
 
-void SegmentScan::take(const FrameHeader& frame) {
-  if (hole_) {
-    damaged_.push_back({*hole_, at_});
-    hole_.reset();
-    is_clean_ = true;
-    close_group();
+bool SegmentScan::is_doubtful(const FrameHeader& frame) const {
+  if (!hole_ || kind_ != Kind::Active || binding_ == Binding::Unbound) return false;
+  if (frame.partition >= ahead_.size()) return false;
+  if (frame.group != (is_within_group_ ? group_ : group_ + 1)) return false;
+  Offset end = ahead_[frame.partition].end;
+  for (const Found& each : doubtful_) {
+    if (each.frame.partition == frame.partition) end = each.frame.base_offset + each.frame.records;
   }
+  return frame.base_offset >= end;
+}
+
+SegmentScan::Found SegmentScan::found_here(const FrameHeader& frame) const {
+  Found found{.frame = frame, .header = {}, .position = at_};
+  std::ranges::copy(rest().substr(0, kFrameHeaderBytes), found.header.begin());
+  return found;
+}
+
+void SegmentScan::note(Found found) {
+  const FrameHeader& frame = found.frame;
   PartitionEnd& end = ahead_[frame.partition];
   end.end = frame.base_offset + frame.records;
   if (!frame.is_tick) end.data_end = end.end;
   end.last_append = frame.append_time;
   group_ = frame.group;
-  Found& found = pending_.emplace_back(Found{.frame = frame, .header = {}, .position = at_});
-  std::ranges::copy(rest().substr(0, kFrameHeaderBytes), found.header.begin());
+  pending_.push_back(std::move(found));
+}
+
+// A later group has shown that what the hole has broken was whole once.
+void SegmentScan::fill_hole() {
+  std::uint64_t from = *hole_;
+  for (Found& each : doubtful_) {
+    if (from < each.position) damaged_.push_back({from, each.position});
+    from = each.position + each.frame.stored_bytes();
+    note(std::move(each));
+  }
+  if (from < at_) damaged_.push_back({from, at_});
+  doubtful_.clear();
+  hole_.reset();
+  is_clean_ = true;
+  close_group();
+}
+
+void SegmentScan::take(const FrameHeader& frame) {
+  if (hole_) fill_hole();
+  note(found_here(frame));
   at_ += frame.stored_bytes();
   is_within_group_ = !frame.is_last_in_group;
   if (is_within_group_) return;
@@ -132,6 +163,11 @@ bool SegmentScan::step(const io::File& file, std::size_t bytes) {
     }
     if (!hole_) hole_ = at_;
     if (frame) is_clean_ = false;
+    if (frame && is_doubtful(*frame)) {
+      doubtful_.push_back(found_here(*frame));
+      at_ += frame->stored_bytes();
+      continue;
+    }
     at_ += kFrameAlignment;
   }
   if (!is_done_) finish();

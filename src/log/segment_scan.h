@@ -61,6 +61,11 @@ class SegmentScan {
   bool fill(const io::File& file, std::size_t bytes);
   std::string_view rest() const;
   bool is_in_order(const FrameHeader& frame) const;
+  // Of the group that the hole has broken: there if a later group proves that it was whole once.
+  bool is_doubtful(const FrameHeader& frame) const;
+  Found found_here(const FrameHeader& frame) const;
+  void note(Found found);
+  void fill_hole();
   void take(const FrameHeader& frame);
   void close_group();
   void finish();
@@ -77,6 +82,7 @@ class SegmentScan {
   std::optional<std::uint64_t> hole_;  // where what holds no frame in order begins
   std::vector<PartitionEnd> ahead_;    // with the frames of a group not yet whole
   std::vector<Found> pending_;         // these frames
+  std::vector<Found> doubtful_;        // behind the beginning of the hole
   std::vector<PartitionEnd> partitions_;
   std::vector<DamagedRange> damaged_;
   std::uint64_t end_;

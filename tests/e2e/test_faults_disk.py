@@ -92,7 +92,7 @@ def test_every_write_fails_for_a_while(error, round_):
             passed(server, sender)
 
 
-@pytest.mark.broad
+@pytest.mark.torture
 @pytest.mark.parametrize("call", ["write", "sync", "open", "rename", "remove", "link", "truncate"])
 @pytest.mark.parametrize("part", ["/state/", "/results.db", "/lake/", "/log/events", "/catalog.db", "/log/payloads"])
 def test_the_first_second_and_third_call_fail(part, call):
@@ -150,7 +150,7 @@ def test_a_disk_that_gives_up_loses_nothing_that_was_acknowledged(round_):
 
 
 @needs_root
-@pytest.mark.broad
+@pytest.mark.torture
 @pytest.mark.skipif(not pathlib.Path("/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device").exists(),
                     reason="needs the blkio controller of cgroup v1")
 def test_a_slow_disk_slows_acknowledgements_and_loses_none():
@@ -180,7 +180,7 @@ def test_a_slow_disk_slows_acknowledgements_and_loses_none():
 
 
 @needs_root
-@pytest.mark.broad
+@pytest.mark.torture
 def test_a_stopped_processor_costs_room_until_the_window_is_over():
     """503 only when the disk is full of what the retention window holds; the processor works its backlog off in the
     reserve, and once the window has passed there is room again."""
@@ -204,7 +204,7 @@ def test_a_stopped_processor_costs_room_until_the_window_is_over():
 
 
 @needs_root
-@pytest.mark.broad
+@pytest.mark.torture
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_a_stage_stopped_for_too_long_costs_no_acknowledgement_and_its_gap_is_told(round_):
     settings = {"log.retention_size": "16MiB", "pipeline.on_gap": "continue", "log.reserve": "32MiB"}
