@@ -138,6 +138,28 @@ TEST(SegmentScan, OfADamagedGroupTheWholeFramesStillCount) {
   EXPECT_EQ(writer->quarantine().bytes(), 472u) << "one frame";
 }
 
+TEST(SegmentScan, WithoutTheLastHeaderTheFileBeforeSaysUpToWhereThereAreOffsets) {
+  io::MemoryFileSystem disk;
+  FakeClock clock(kTime);
+  const TopicSettings settings{
+      .folder = "t", .segment_bytes = 16 << 10, .options = {.partitions = 1}};
+  auto writer = *TopicWriter::open(settings, disk, clock);
+  Offset in_first = 0;
+  while (writer->page().last_sequence == 1) {
+    in_first = writer->page().partitions[0].end;
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].batch.add({std::string(3'000, 'x')});
+    writer->write(one);
+    ASSERT_TRUE(one[0].outcome);
+  }
+  writer.reset();
+  disk.flip_bit(segment_path("t", 2), 100 * 8);
+  ASSERT_TRUE(disk.remove(control_path("t")));
+  writer = *TopicWriter::open(settings, disk, clock);
+  EXPECT_EQ(writer->page().partitions[0].end, in_first);
+  EXPECT_GT(writer->quarantine().bytes(), 0u);
+}
+
 TEST(Quarantine, MatchesTheGoldenBytes) {
   const auto ranges = decode_quarantine(golden("quarantine.bin"));
   ASSERT_TRUE(ranges);

@@ -225,6 +225,24 @@ void TopicWriter::quarantine_missing_files(const std::optional<ControlPage>& kno
   for (; known && next <= known->last_sequence; ++next) quarantine_.add(next, all, clock_.now());
 }
 
+// The last file does not say where its offsets begin: the last one that can be read says up to
+// where there are some.
+void TopicWriter::read_ends_before_last() {
+  for (std::size_t i = segments_.size() - 1; i-- > 0;) {
+    const Segment& before = segments_[i];
+    if (before.header.log_id.is_zero()) continue;
+    const auto file =
+        files_.open(segment_path(settings_.folder, before.header.sequence), io::OpenMode::Read);
+    if (!file) return;
+    SegmentScan scan(before.header, SegmentScan::Kind::Active, before.file_bytes,
+                     settings_.binding);
+    scan.run(**file);
+    page_.partitions = scan.partitions();
+    page_.durable_group = scan.index().footer().last_group;
+    return;
+  }
+}
+
 Result<bool> TopicWriter::scan_last(const std::optional<ControlPage>& known) {
   const Segment& last = segments_.back();
   // What a process wrote and did not sync must not be believed before it is on the disk; and where
@@ -242,6 +260,7 @@ Result<bool> TopicWriter::scan_last(const std::optional<ControlPage>& known) {
   page_.partitions = scan.partitions();
   page_.durable_group = scan.index().footer().last_group;
   page_.durable_end = scan.end();
+  if (!is_readable) read_ends_before_last();
   return is_synced && is_readable && scan.is_clean() &&
          !(known && (known->is_poisoned || known->last_sequence > last.header.sequence));
 }

@@ -114,6 +114,7 @@ class TopicWriter {
   Result<Segment> read_segment(std::uint64_t sequence, const std::optional<ControlPage>& known);
   // True: writing can go on behind the last frame.
   Result<bool> scan_last(const std::optional<ControlPage>& known);
+  void read_ends_before_last();
   void quarantine_missing_files(const std::optional<ControlPage>& known);
   void verify_after_error();
   void seal_index();
