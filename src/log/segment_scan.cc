@@ -100,23 +100,23 @@ SegmentScan::Found SegmentScan::found_here(const FrameHeader& frame) const {
   return found;
 }
 
-void SegmentScan::note(Found found) {
+void SegmentScan::note(const Found& found) {
   const FrameHeader& frame = found.frame;
   PartitionEnd& end = ahead_[frame.partition];
   end.end = frame.base_offset + frame.records;
   if (!frame.is_tick) end.data_end = end.end;
   end.last_append = frame.append_time;
   group_ = frame.group;
-  pending_.push_back(std::move(found));
+  pending_.push_back(found);
 }
 
 // A later group has shown that what the hole has broken was whole once.
 void SegmentScan::fill_hole() {
   std::uint64_t from = *hole_;
-  for (Found& each : doubtful_) {
+  for (const Found& each : doubtful_) {
     if (from < each.position) damaged_.push_back({from, each.position});
     from = each.position + each.frame.stored_bytes();
-    note(std::move(each));
+    note(each);
   }
   if (from < at_) damaged_.push_back({from, at_});
   doubtful_.clear();

@@ -64,7 +64,7 @@ class SegmentScan {
   // Of the group that the hole has broken: there if a later group proves that it was whole once.
   bool is_doubtful(const FrameHeader& frame) const;
   Found found_here(const FrameHeader& frame) const;
-  void note(Found found);
+  void note(const Found& found);
   void fill_hole();
   void take(const FrameHeader& frame);
   void close_group();
