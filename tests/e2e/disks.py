@@ -176,7 +176,7 @@ class Count:
 
     def check(self):
         assert not self.wrong, self.wrong[:3]
-        assert (len(self.missing), len(self.twice), len(self.phantoms)) == (0, 0, 0)
+        assert (len(self.missing), len(self.twice), len(self.phantoms)) == (0, 0, 0), (sorted(self.missing)[:20], len(self.missing), sorted(self.twice)[:5], sorted(self.phantoms)[:9], len(self.phantoms))
         return self
 
 
