@@ -111,7 +111,6 @@ def test_the_first_second_and_third_call_fail(part, call):
 
 
 @needs_root
-@pytest.mark.torture
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_a_sync_that_fails_is_no_acknowledgement(round_):
     """The page cache takes everything and the disk below it is full: a sync fails once, and a second one would succeed
