@@ -271,7 +271,7 @@ def test_a_stop_under_load_loses_nothing_and_cuts_nobody_off():
 
 def test_before_it_stops_it_is_not_ready_and_serves_on():
     with Server(settings={"server.drain_delay": "2s"}) as server:
-        assert request("GET", server.url + "/readyz").status == 200
+        wait_until(lambda: request("GET", server.url + "/readyz").status == 200, 10, "ready")
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: request("GET", server.url + "/readyz").status == 503, 1.5, "not ready")
         assert server.post_events(EVENTS).status == 202
