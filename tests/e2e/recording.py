@@ -13,7 +13,7 @@ FLAGS = ["new-checkout", "banner-text", "search-config", "dark-mode", "free-ship
 
 def record_hour(count, seed, end_ms, goes_on=lambda: False, padding=0):
     """`count` payloads over one hour of event time that ends at end_ms, and more at its end for as long as
-    goes_on().  Payload n carries one custom event with data {"n": n} and the value n, so that every payload can be found again, and
+    goes_on().  Payload n carries one custom event with data {"n": n} and the value n, so that it can be found again, and
     one summary.  `padding`: further bytes in the event, which do not compress."""
     rng = random.Random(seed)
     for n in itertools.takewhile(lambda n: n < count or goes_on(), itertools.count()):

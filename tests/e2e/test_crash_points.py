@@ -1,5 +1,5 @@
 """Every named crash point kills the real binary, again and again, while payloads are sent; an outside ledger knows what
-was acknowledged.  POINT_HITS: how often each must be met (1)."""
+was acknowledged.  POINT_HITS: how often each role must die at each of its points (1)."""
 import collections
 import http.client
 import os
@@ -188,8 +188,7 @@ def test_nothing_is_lost_wherever_a_role_dies():
         if any(wrong):
             server.owns_data = False
             print(f"left: {server.data}; lost {sorted(missing)}, twice {sorted(twice)}, phantoms {sorted(phantoms)}")
-        for each in everyone:
-            print("\n".join(f"{each.deaths[point]:6} {point} ({each.role.name})" for point in each.points))
+        print("".join(f"\n{each.deaths[point]:6} {point} ({each.role.name})" for each in everyone for point in each.points))
         times = sum(each.deaths.total() for each in everyone)
         least = min(each.deaths[point] for each in everyone for point in each.points)
         unmet = sorted({point for each in everyone for point in each.points if each.deaths[point] < HITS})
