@@ -13,7 +13,7 @@ FLAGS = ["new-checkout", "banner-text", "search-config", "dark-mode", "free-ship
 
 def record_hour(count, seed, end_ms, goes_on=lambda: False, padding=0):
     """`count` payloads over one hour of event time that ends at end_ms, and more at its end for as long as
-    goes_on().  Payload n carries one custom event with data {"n": n}, so that every payload can be found again, and
+    goes_on().  Payload n carries one custom event with data {"n": n} and the value n, so that it can be found again, and
     one summary.  `padding`: further bytes in the event, which do not compress."""
     rng = random.Random(seed)
     for n in itertools.takewhile(lambda n: n < count or goes_on(), itertools.count()):
@@ -27,7 +27,7 @@ def record_hour(count, seed, end_ms, goes_on=lambda: False, padding=0):
         events = [
             {"kind": "index", "creationDate": at, "context": user},
             {"kind": "custom", "creationDate": at, "key": "recorded", "context": user, 
-             "data": {"n": n} | ({"padding": rng.randbytes(padding // 2).hex()} if padding else {}), "metricValue": n % 7},
+             "data": {"n": n} | ({"padding": rng.randbytes(padding // 2).hex()} if padding else {}), "metricValue": n},
             {"kind": "summary", "startDate": at - 500, "endDate": at, "features": features},
         ]
         yield n, str(uuid.UUID(int=rng.getrandbits(128), version=4)), json.dumps(events).encode(), features
@@ -54,9 +54,10 @@ class Ledger:
         return out
 
 
-def send(recording, address, sdk_key, payloads_per_second, connections=8, patience=30, twice=False):
+def send(recording, address, sdk_key, payloads_per_second, connections=8, patience=30, twice=False, paused=lambda: False):
     """Sends a recording at a constant rate, each payload until it is acknowledged or `patience` seconds have
-    passed (with the same payload id, as SDKs retry).  Latency counts from the intended time of sending."""
+    passed (with the same payload id, as SDKs retry); none for as long as paused().  Latency counts from the intended
+    time of sending."""
     ledger, lock, work = Ledger(), threading.Lock(), queue.Queue(maxsize=1000)
 
     def worker():
@@ -101,6 +102,10 @@ def send(recording, address, sdk_key, payloads_per_second, connections=8, patien
         thread.start()
     began = time.monotonic()
     for sent, (n, payload_id, body, features) in enumerate(recording):
+        stood = time.monotonic()
+        while paused():
+            time.sleep(0.02)
+        began += time.monotonic() - stood
         due = began + sent / payloads_per_second
         time.sleep(max(0, due - time.monotonic()))
         ledger.features[n] = features

@@ -1,4 +1,5 @@
 """Runs each role as a process of its own, so that a test can kill one and choose where it dies next."""
+import http.client
 import os
 import pathlib
 import random
@@ -46,17 +47,22 @@ class RoleProcess:
     def __init__(self, server, name):
         self.server, self.name, self.process, self.kills = server, name, None, 0
         self.log = open(server.data.with_suffix(f".{name}.log"), "ab")
+        self.crash_log = server.data.with_suffix(f".{name}.crash-points")
 
     def start(self, crash_point=None):
         environment = dict(self.server.environment)
         if crash_point:
             environment |= {"FLAGSTREAM_CRASH_POINTS": crash_point,
-                            "FLAGSTREAM_CRASH_LOG": str(self.server.data.with_suffix(".crash-points"))}
+                            "FLAGSTREAM_CRASH_LOG": str(self.crash_log)}
         arguments = ["serve", *ROLES[self.name], *self.server.arguments[1:]]
         self.process = subprocess.Popen([str(BINARY), *arguments], stdout=self.log, stderr=self.log, env=environment, cwd=ROOT)
 
     def died(self):
         return self.process is None or self.process.poll() is not None
+
+    def crashes(self):
+        """Names of the crash points at which it died, one for each such death."""
+        return self.crash_log.read_text().split() if self.crash_log.exists() else []
 
     def stop(self, how):
         if not self.died():
@@ -100,7 +106,7 @@ class Roles(Server):
             self.flag_on("free-shipping", on=self.edits % 2 == 0)
             self.api("POST", "/api/v2/segments/demo/production/edited/contexts",
                      {"included": {"add": [f"user-{self.edits}"]}})
-        except (OSError, AssertionError):
+        except (OSError, http.client.HTTPException, AssertionError, ValueError):
             pass  # control or the gateway is dead just now
 
     def kill_all_along(self, kills, seed, until):
