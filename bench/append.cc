@@ -4,7 +4,8 @@
 //
 // Methods of bare files: write + fdatasync of each batch, buffered or past the page cache (direct),
 // into a file that grows, one whose blocks are allocated and never written, or one that has been
-// written before (recycled).
+// written before (recycled).  The topic's files have all been written before; once they are in the
+// page cache, once not.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -107,8 +108,8 @@ class BareFile {
 // A topic whose retention gives up as many files as it needs.
 class Topic {
  public:
-  explicit Topic(const Options& options)
-      : folder_(options.folder + "/topic"), bytes_(aligned_bytes(options.batch_bytes)) {
+  Topic(const Options& options, const std::string& name)
+      : folder_(options.folder + "/" + name), bytes_(aligned_bytes(options.batch_bytes)) {
     flagstream::log::TopicSettings settings;
     settings.folder = folder_;
     settings.options.partitions = 1;
@@ -136,6 +137,16 @@ class Topic {
     if (const auto done = writer_->expire(); !done) give_up(done.error().what);
   }
 
+  // Takes ready files out of the page cache, as those are whose retention was days.
+  void evict() const {
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+      if (!entry.path().filename().string().starts_with("pool-")) continue;
+      const int fd = ::open(entry.path().c_str(), O_RDONLY);
+      if (fd < 0 || ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0) give_up("evict");
+      ::close(fd);
+    }
+  }
+
  private:
   std::string folder_;
   AlignedBytes bytes_;
@@ -149,19 +160,21 @@ struct Figures {
   std::vector<double> micros;                // of each batch
 };
 
-void measure(const Options& options, const AppendOne& append, Figures& figures) {
-  const auto began = Time::now();
+// `between` is not measured.
+void measure(
+    const Options& options, const AppendOne& append, Figures& figures,
+    const std::function<void()>& between = [] {}) {
+  double micros = 0;
   std::size_t bytes = 0;
-  auto before = began;
   for (; bytes < options.round_bytes; bytes += options.batch_bytes) {
+    const auto began = Time::now();
     append();
-    const auto now = Time::now();
-    figures.micros.push_back(std::chrono::duration<double, std::micro>(now - before).count());
-    before = now;
+    figures.micros.push_back(
+        std::chrono::duration<double, std::micro>(Time::now() - began).count());
+    micros += figures.micros.back();
+    between();
   }
-  figures.megabytes_per_second.push_back(
-      static_cast<double>(bytes) /
-      std::chrono::duration<double, std::micro>(before - began).count());
+  figures.megabytes_per_second.push_back(static_cast<double>(bytes) / micros);
 }
 
 double quantile(std::vector<double> values, double q) {
@@ -206,15 +219,19 @@ int main(int argc, char** argv) {
       {"direct, recycled", true, Blocks::Recycled, {}},
   };
   Figures topic_figures;
-  Topic topic(options);
+  Figures evicted_figures;
+  Topic topic(options, "topic");
+  Topic evicted(options, "evicted");
   for (unsigned round = 0; round < options.rounds; ++round) {
     for (Bare& each : all) {
       BareFile file(options, each.direct, each.blocks);
       measure(options, [&] { file.append(); }, each.figures);
     }
     measure(options, [&] { topic.append(); }, topic_figures);
+    measure(options, [&] { evicted.append(); }, evicted_figures, [&] { evicted.evict(); });
   }
   for (const Bare& each : all) print(each.name, each.figures);
   print("topic", topic_figures);
+  print("topic, files not in the cache", evicted_figures);
   return 0;
 }

@@ -460,6 +460,28 @@ TEST(TopicWriter, AFailedSyncEndsTheWriterAndLosesNothingThatWasAcknowledged) {
   EXPECT_EQ(write(*writer), "stored");
 }
 
+// Whole pages, or each group in a file that was written long ago would wait for a read.
+TEST(TopicWriter, WhatFollowsAGroupInItsPageBecomesZeros) {
+  io::MemoryFileSystem disk;
+  FakeClock clock(1'700'000'000'000'000);
+  auto writer = *TopicWriter::open({.folder = kFolder, .options = {.partitions = 1}}, disk, clock);
+  const std::string path = segment_path(kFolder, 1);
+  const std::string_view former[] = {"the former life of the file"};
+  for (const std::uint64_t at : {8190, 8193, 16'384})
+    ASSERT_TRUE((*disk.open(path, io::OpenMode::ReadWrite))->write_at(at, former));
+  for (const std::size_t bytes : {3000u, 2000u}) {
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].batch.add({std::string(bytes, 'x')});
+    writer->write(one);
+    ASSERT_TRUE(one[0].outcome);
+    const std::uint64_t end = writer->page().durable_end;
+    const std::string file = *disk.read_file(path);
+    const std::uint64_t page_end = (end + kPageBytes - 1) / kPageBytes * kPageBytes;
+    EXPECT_EQ(file.substr(end, page_end - end), std::string(page_end - end, '\0'));
+    EXPECT_EQ(file.substr(16'384, former[0].size()), former[0]);
+  }
+}
+
 TEST(TopicWriter, AfterAFailedSyncItGoesOnInANewFileBehindWhatIsDurable) {
   io::MemoryFileSystem disk;
   FakeClock clock(1'700'000'000'000'000);

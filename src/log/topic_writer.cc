@@ -1,6 +1,7 @@
 #include "log/topic_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include <fmt/format.h>
@@ -503,9 +504,10 @@ Result<void> TopicWriter::commit(std::span<Pending> group) {
     }
     bytes += frame.stored_bytes();
   }
-  constexpr std::string_view kPadding("\0\0\0\0\0\0\0", kFrameAlignment - 1);
+  static constexpr std::array<char, kPageBytes> kZeros{};
+  constexpr std::string_view kPadding(kZeros.data(), kZeros.size());
   std::vector<std::string_view> parts;
-  parts.reserve(group.size() * 3);
+  parts.reserve(group.size() * 3 + 1);
   for (std::size_t i = 0; i < group.size(); ++i) {
     const std::size_t size = group[i].batch.size();
     parts.push_back(std::string_view(headers).substr(i * kFrameHeaderBytes, kFrameHeaderBytes));
@@ -513,6 +515,11 @@ Result<void> TopicWriter::commit(std::span<Pending> group) {
     const std::size_t padding = (kFrameAlignment - size % kFrameAlignment) % kFrameAlignment;
     if (padding > 0) parts.push_back(kPadding.substr(0, padding));
   }
+  // The kernel would have to read the last page of a file that was written long ago, to keep the
+  // rest of it.
+  const std::uint64_t end = page_.durable_end + bytes;
+  const std::uint64_t rest = (kPageBytes - end % kPageBytes) % kPageBytes;
+  if (end + rest <= segments_.back().file_bytes) parts.push_back(kPadding.substr(0, rest));
   FS_TRY(active_->write_at(page_.durable_end, parts));
   FS_CRASH_POINT("log.after_write_before_sync");
   FS_TRY(active_->sync());
