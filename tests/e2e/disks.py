@@ -115,7 +115,7 @@ class Sender:
         self.last_status, self.latencies = None, []
 
     def __enter__(self):
-        self.began = time.monotonic()
+        self.due = time.monotonic()
         for thread in self.threads:
             thread.start()
         return self
@@ -130,7 +130,8 @@ class Sender:
         while not self.stopping.is_set():
             with self.lock:
                 n, self.next = self.next, self.next + 1
-            due = self.began + n / self.per_second
+                due = self.due
+                self.due += 1 / self.per_second  # which may change
             if self.stopping.wait(max(0, due - time.monotonic())):
                 return
             body = json.dumps([{"kind": "custom", "creationDate": int(time.time() * 1000), "key": "recorded",
