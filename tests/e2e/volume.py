@@ -23,12 +23,17 @@ EACH = 10_000  # the most that a payload may hold
 CONNECTIONS, SEED = 4, 20261126
 LAG_MAX = 4_000_000  # events that may wait for the lake, so that retention never passes it
 DISK_MEGABYTES, RESERVE_MEGABYTES = 8_000, 512
-FAULT_SECONDS = 3.0
+EVENTS_PER_FAULT = 500_000  # acknowledged: as many faults on a slow machine as on a quick one
 STOP_SECONDS = 2
 CHECKED_AT_ONCE = 5_000  # payloads, so that no query is long
 # User keys that differ, or the body would shrink to less than a hundredth, which is refused.
 TEMPLATE = ("[" + ",".join('{"kind":"custom","key":"v","creationDate":@,"contextKeys":{"user":"%x"},"metricValue":#}' % key
                            for key in random.Random(SEED).choices(range(100_000), k=EACH)) + "]").encode()
+
+
+def after(seconds):
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() >= until
 
 
 class Volume:
@@ -90,10 +95,9 @@ class Volume:
                 pass  # control is dead just now
             time.sleep(0.25)
 
-    def start_again(self, seconds):
-        """What died at its crash point, for so long."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self.stopping.wait(0.05):
+    def start_again(self, until):
+        """What dies at its crash point, until until()."""
+        while not until() and not self.stopping.wait(0.05):
             for role in self.server.roles.values():
                 if role.died():
                     self.faults["crash point"] += 1
@@ -102,7 +106,8 @@ class Volume:
     def break_things(self, disk):
         rng = random.Random(SEED)
         while not self.stopping.is_set():
-            self.start_again(rng.uniform(0.5, 1.5) * FAULT_SECONDS)
+            due = len(self.acknowledged) * EACH + rng.uniform(0.5, 1.5) * EVENTS_PER_FAULT
+            self.start_again(lambda due=due: len(self.acknowledged) * EACH >= due)
             self.server.edit()
             role = self.server.roles[rng.choice(list(self.server.roles))]
             kind = rng.choices(["SIGKILL", "SIGKILL, then a crash point", "stop", "full disk"], [4, 4, 1, 1 if disk else 0])[0]
@@ -111,12 +116,12 @@ class Volume:
             if kind == "stop":
                 self.faults["stop"] += 1
                 role.process.send_signal(signal.SIGSTOP)
-                self.start_again(STOP_SECONDS)
+                self.start_again(after(STOP_SECONDS))
                 role.process.send_signal(signal.SIGCONT)
             elif kind == "full disk":
                 self.faults["full disk"] += 1
                 disk.fill(leave=(RESERVE_MEGABYTES // 2) << 20)
-                self.start_again(STOP_SECONDS)
+                self.start_again(after(STOP_SECONDS))
                 disk.empty()
             else:
                 self.faults["SIGKILL"] += 1
