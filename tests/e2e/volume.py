@@ -96,11 +96,11 @@ class Volume:
             time.sleep(0.25)
 
     def start_again(self, until):
-        """What dies at its crash point, until until()."""
+        """What dies at its crash point, or of an error, until until()."""
         while not until() and not self.stopping.wait(0.05):
             for role in self.server.roles.values():
                 if role.died():
-                    self.faults["crash point"] += 1
+                    self.faults["crash point"] += role.process.returncode == -signal.SIGKILL
                     role.start()
 
     def break_things(self, disk):
