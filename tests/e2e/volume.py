@@ -141,7 +141,8 @@ def check(volume, server):
         lost += sum(max(0, EACH - found.get(n, 0)) for n in wanted if n in volume.acknowledged)
         lost += sum(1 for n in wanted if n not in volume.acknowledged and found.get(n, 0) not in (0, EACH))  # half a payload
         twice += sum(max(0, count - EACH) for count in found.values())
-    rows = server.sql(f"SELECT count(*) FROM events WHERE key = 'v' AND (metric_value >= {volume.next} OR metric_value < 0)")
+    rows = server.sql(f"SELECT count(*) FROM events WHERE key = 'v' AND (metric_value >= {volume.next} OR metric_value < 0)",
+                      all_rows=True)
     phantoms += int(rows["rows"][0][0])
     return lost, twice, phantoms
 
