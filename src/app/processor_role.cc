@@ -21,6 +21,15 @@ bool has(const std::vector<std::string>& stages, std::string_view name) {
   return std::ranges::find(stages, name) != stages.end();
 }
 
+// Looks at most once a second, whoever asks.
+std::function<log::DiskMark()> disk_mark_of(Surroundings& around) {
+  const auto disk = std::make_shared<log::DiskWatch>(
+      log::DiskMarks{.reserve_bytes = around.config.reserve_bytes,
+                     .critical_bytes = log::critical_bytes(around.config.segment_bytes)},
+      around.folder.path, around.files, around.clock);
+  return [disk] { return disk->mark(); };
+}
+
 pipeline::RunnerSettings runner_settings(Surroundings& around) {
   const Config& config = around.config;
   pipeline::RunnerSettings settings;
@@ -31,11 +40,7 @@ pipeline::RunnerSettings runner_settings(Surroundings& around) {
   settings.checkpoint_input_bytes = config.checkpoint_bytes;
   settings.output_topics = around.event_topics();
   settings.on_gap = config.on_gap == "continue" ? pipeline::OnGap::Continue : pipeline::OnGap::Stop;
-  const auto disk = std::make_shared<log::DiskWatch>(
-      log::DiskMarks{.reserve_bytes = config.reserve_bytes,
-                     .critical_bytes = log::critical_bytes(config.segment_bytes)},
-      around.folder.state(), around.files, around.clock);
-  settings.is_disk_short = [disk] { return disk->mark() >= log::DiskMark::Reserve; };
+  settings.disk_mark = disk_mark_of(around);
   return settings;
 }
 
@@ -47,6 +52,7 @@ Result<std::unique_ptr<lake::LakeStage>> open_lake(Surroundings& around) {
   settings.commit_interval = config.commit_interval;
   settings.commit_bytes = config.commit_bytes;
   settings.on_gap = config.on_gap == "continue" ? lake::OnGap::Continue : lake::OnGap::Stop;
+  settings.disk_mark = disk_mark_of(around);
   return lake::LakeStage::open(std::move(settings), *duckdb, *around.log, around.files,
                                around.clock, around.registry);
 }

@@ -172,6 +172,10 @@ Result<void> LakeStage::Fold::mark_start() {
 }
 
 Result<void> LakeStage::Fold::turn() {
+  if (settings_.disk_mark && settings_.disk_mark() >= log::DiskMark::Critical) {
+    std::this_thread::sleep_for(settings_.poll);
+    return {};
+  }
   if (reader_ == nullptr) {
     FS_TRY(const bool is_attached, attach());
     if (!is_attached) std::this_thread::sleep_for(settings_.poll);

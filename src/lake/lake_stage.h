@@ -15,6 +15,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -52,6 +53,9 @@ struct LakeSettings {
   std::size_t read_bytes_max = 8ull << 20;
   std::chrono::milliseconds poll = std::chrono::milliseconds(200);
   OnGap on_gap = OnGap::Stop;
+  // At the critical mark the lake takes and commits nothing until there is room.  Called with each
+  // turn; empty: there are no marks.
+  std::function<log::DiskMark()> disk_mark = nullptr;
 };
 
 class LakeStage {

@@ -303,6 +303,26 @@ TEST_F(LakeStageTest, CommitsComeByTimeOrBySizeAndNotBefore) {
   EXPECT_EQ(lake->probe().files.value(), 2u);
 }
 
+TEST_F(LakeStageTest, TakesAndCommitsNothingWhileTheDiskIsCritical) {
+  append(0, {record_of(event_from(1))});
+  LakeSettings with = settings();
+  with.commit_interval = std::chrono::seconds(30);
+  log::DiskMark mark = log::DiskMark::Reserve;
+  with.disk_mark = [&] { return mark; };
+  const auto lake = stage(with);
+  turn(*lake);
+  append(0, {record_of(event_from(2))});
+  mark = log::DiskMark::Critical;
+  clock_.advance(30'000'000);
+  turn(*lake);
+  EXPECT_EQ(table().version, 0);
+  EXPECT_EQ(lake->probe().pending_rows.value(), 1);
+  mark = log::DiskMark::Reserve;
+  turn(*lake);
+  EXPECT_EQ(table().version, 1);
+  EXPECT_EQ(lake->probe().rows.value(), 2u);
+}
+
 TEST_F(LakeStageTest, ManyRowsAreSpreadOverFilesButCommittedAtOnce) {
   LakeSettings with = settings();
   with.file_rows_max = 10;

@@ -590,6 +590,10 @@ TEST(DiskMarks, AreTheReserveTwiceThatAndTheLastBytes) {
   EXPECT_EQ(mark(99, 10'000), DiskMark::Critical);
   EXPECT_EQ(mark(9'998, 100'000), DiskMark::Low) << "10 % of a large disk";
   EXPECT_EQ(mark(4'999, 100'000), DiskMark::Reserve) << "5 %";
+  const DiskMarks small{.reserve_bytes = 1000, .critical_bytes = 5000};
+  EXPECT_EQ(small.mark_of({.free = 4'999, .total = 10'000}), DiskMark::None);
+  EXPECT_EQ(small.mark_of({.free = 500, .total = 10'000}), DiskMark::Reserve) << "half for stages";
+  EXPECT_EQ(small.mark_of({.free = 499, .total = 10'000}), DiskMark::Critical);
   EXPECT_EQ(
       (DiskMarks{.reserve_bytes = 0, .critical_bytes = 100}.mark_of({.free = 50, .total = 10'000})),
       DiskMark::None);
@@ -602,7 +606,7 @@ TEST(TopicWriter, AtTheCriticalMarkEventsAreRefusedAndConfigurationIsNot) {
   TopicSettings settings{.folder = kFolder,
                          .segment_bytes = kSegmentBytes,
                          .pool_segments = 4,
-                         .reserve_bytes = 1,
+                         .reserve_bytes = 2'000'000,
                          .critical_bytes = 1'000'000,
                          .options = {.partitions = 1, .refuse_at = DiskMark::Critical}};
   auto events = *TopicWriter::open(settings, disk, clock);

@@ -17,8 +17,8 @@ std::uint64_t critical_bytes(std::uint64_t segment_bytes) {
 
 DiskMark DiskMarks::mark_of(const io::DiskSpace& disk) const {
   if (reserve_bytes == 0) return DiskMark::None;
-  if (disk.free < critical_bytes) return DiskMark::Critical;
   const std::uint64_t reserve = std::max(reserve_bytes, disk.total / kReserveOfDisk);
+  if (disk.free < std::min(critical_bytes, reserve / 2)) return DiskMark::Critical;
   if (disk.free < reserve) return DiskMark::Reserve;
   return disk.free / 2 < reserve ? DiskMark::Low : DiskMark::None;
 }

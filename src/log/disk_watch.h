@@ -17,6 +17,8 @@ struct DiskMarks {
   std::uint64_t critical_bytes = 0;
 
   // Low: less than twice the reserve is free, which is reserve_bytes or 5 % of the disk, if more.
+  // Critical: less than critical_bytes or half of the reserve, if less, so that stages have the
+  // other half to work on.
   DiskMark mark_of(const io::DiskSpace& disk) const;
 };
 

@@ -44,9 +44,9 @@ struct RunnerSettings {
   std::size_t output_bytes_in_flight_max = 32u << 20;  // of one stage
   log::TopicOptions output_topics;                     // partitions are the input's
   OnGap on_gap = OnGap::Stop;
-  // Whether the disk is down to its reserve: then a stage checkpoints every 16 MiB of input.
-  // Called by every worker again and again, so it must be quick; empty: never.
-  std::function<bool()> is_disk_short = nullptr;
+  // Down to its reserve: a stage checkpoints every 16 MiB of input.  Critical: it takes no input.
+  // Called by every worker again and again, so it must be quick; empty: there are no marks.
+  std::function<log::DiskMark()> disk_mark = nullptr;
 };
 
 struct StageStatus {

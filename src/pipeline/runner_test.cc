@@ -147,16 +147,31 @@ TEST_F(RunnerTest, OnAShortDiskACheckpointIsCutEvery16MiBOfInput) {
   const auto in = folder_->input();
   NumberingStage stage;
   auto settings = folder_->settings();
-  std::atomic<bool> is_short{false};
-  settings.is_disk_short = [&] { return is_short.load(); };
+  std::atomic<log::DiskMark> mark{log::DiskMark::Low};
+  settings.disk_mark = [&] { return mark.load(); };
   const auto runner = start(settings, stage);
   for (int i = 0; i < 15; ++i) StageFolder::append(*in, 0, {std::string(1 << 20, 'x')});
   ASSERT_TRUE(stage.wait_for_folded(15));
   EXPECT_EQ(stage.checkpoints(), 0u);
-  is_short = true;
+  mark = log::DiskMark::Reserve;
   StageFolder::append(*in, 0, {std::string(1 << 20, 'x')});
   EXPECT_TRUE(stage.wait_for_checkpoints(1));
   runner->abandon();
+}
+
+TEST_F(RunnerTest, AStageTakesNothingWhileTheDiskIsCritical) {
+  const auto in = folder_->input();
+  StageFolder::append(*in, 0, {"a"});
+  NumberingStage stage;
+  auto settings = folder_->settings();
+  std::atomic<log::DiskMark> mark{log::DiskMark::Critical};
+  settings.disk_mark = [&] { return mark.load(); };
+  const auto runner = start(settings, stage);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(stage.folded(), 0u);
+  mark = log::DiskMark::Reserve;
+  EXPECT_TRUE(stage.wait_for_folded(1));
+  EXPECT_TRUE(runner->stop());
 }
 
 TEST_F(RunnerTest, FoldsPublishAfterInputAndBeforeACut) {

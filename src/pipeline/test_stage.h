@@ -40,6 +40,10 @@ class NumberingStage final : public Stage {
   bool wait_for_published(std::uint64_t count) {
     return wait([&] { return published_ >= count; });
   }
+  std::uint64_t folded() {
+    const std::lock_guard lock(mutex_);
+    return folded_;
+  }
   std::uint64_t checkpoints() {
     const std::lock_guard lock(mutex_);
     return checkpoints_;

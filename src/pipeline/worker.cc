@@ -85,15 +85,24 @@ Result<void> Worker::open_partitions(const log::TopicInfo& info) {
 
 Result<void> Worker::work(const std::atomic<Ending>& ending) {
   while (ending.load() == Ending::None) {
-    FS_TRY(const log::Fetched fetched, fetch());
-    FS_TRY(take(fetched));
-    flush(false);
+    if (is_disk_at(log::DiskMark::Critical)) {  // where outputs are refused
+      std::this_thread::sleep_for(kPatience);
+      fetched_ = with_.clock.monotonic();
+    } else {
+      FS_TRY(const log::Fetched fetched, fetch());
+      FS_TRY(take(fetched));
+      flush(false);
+    }
     FS_TRY(sinks_.wait_for_room(share(with_.settings.output_bytes_in_flight_max)));
     FS_TRY(tend());
   }
   if (ending.load() == Ending::Checkpoint) FS_TRY(cut(true));
   tell_positions();
   return {};
+}
+
+bool Worker::is_disk_at(log::DiskMark mark) const {
+  return with_.settings.disk_mark && with_.settings.disk_mark() >= mark;
 }
 
 // A topic whose writer is just starting or stopping may be unreadable for a while.
@@ -224,7 +233,7 @@ void Worker::tell_positions() {
 
 bool Worker::is_cut_due(std::int64_t now) const {
   if (now - cut_ >= with_.settings.checkpoint_interval.count()) return true;
-  const bool is_short = with_.settings.is_disk_short && with_.settings.is_disk_short();
+  const bool is_short = is_disk_at(log::DiskMark::Reserve);
   const std::uint64_t input_max = with_.settings.checkpoint_input_bytes;
   if (input_bytes_ >= share(is_short ? std::min(input_max, kInputOnShortDisk) : input_max))
     return true;

@@ -42,6 +42,7 @@ class Worker {
   Worker(const With& with, std::uint32_t index);
   Result<void> open_partitions(const log::TopicInfo& info);
 
+  bool is_disk_at(log::DiskMark mark) const;
   Result<log::Fetched> fetch();
   Result<void> take(const log::Fetched& fetched);
   Result<void> step_over(const log::Fetched& fetched);

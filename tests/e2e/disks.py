@@ -44,6 +44,13 @@ class LoopDisk:
         self.megabytes, self.backing_megabytes, self.journal = megabytes, backing_megabytes, journal
 
     def __enter__(self):
+        try:
+            return self.make()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def make(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="flagstream-disk-"))
         self.backing, self.path = self.folder / "backing", self.folder / "disk"
         self.backing.mkdir()
@@ -115,7 +122,7 @@ class Sender:
         self.last_status, self.latencies = None, []
 
     def __enter__(self):
-        self.began = time.monotonic()
+        self.due = time.monotonic()
         for thread in self.threads:
             thread.start()
         return self
@@ -130,12 +137,13 @@ class Sender:
         while not self.stopping.is_set():
             with self.lock:
                 n, self.next = self.next, self.next + 1
-            due = self.began + n / self.per_second
+                due = self.due
+                self.due += 1 / self.per_second  # which may change
             if self.stopping.wait(max(0, due - time.monotonic())):
                 return
             body = json.dumps([{"kind": "custom", "creationDate": int(time.time() * 1000), "key": "recorded",
                                 "context": {"kind": "user", "key": f"user-{n % 1000}"},
-                                "data": {"n": n, "padding": rng.randbytes(self.padding // 2).hex()}}])
+                                "metricValue": n, "data": {"padding": rng.randbytes(self.padding // 2).hex()}}])
             sent = time.monotonic()
             try:
                 connection = connection or http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
@@ -167,7 +175,7 @@ class Count:
     """What the lake holds of what a sender sent."""
 
     def __init__(self, server, sender):
-        rows = server.sql("SELECT CAST(json_extract(data, '$.n') AS INTEGER), count(*) FROM events "
+        rows = server.sql("SELECT CAST(metric_value AS INTEGER), count(*) FROM events "
                           "WHERE kind = 'custom' AND key = 'recorded' GROUP BY 1", all_rows=True)
         self.found = {n: count for n, count in rows["rows"]}
         self.acknowledged = len(sender.acknowledged)

@@ -4,7 +4,8 @@
 //     ERRNO CALLS PATH FIRST COUNT
 //
 // CALLS: of write, sync, open, rename, remove, link, truncate, separated by commas; PATH: a text that the file's path
-// holds; of each process's calls like that, from FIRST on COUNT fail.
+// holds; of each process's calls like that, from FIRST on COUNT fail.  The file FAILING_CALLS.failed has a byte for each
+// that did.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -45,6 +46,12 @@ static int must_fail(const char* call, const char* path) {
         if (passage >= first && passage < first + count) failing = error;
       }
     }
+  }
+  if (failing) {
+    snprintf(text, sizeof text, "%s.failed", rules);
+    const int count = (int)syscall(SYS_openat, AT_FDCWD, text, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    syscall(SYS_write, count, ".", 1);
+    syscall(SYS_close, count);
   }
   errno = failing ? failing : kept;
   return failing;

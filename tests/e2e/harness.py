@@ -160,8 +160,8 @@ class Server:
         return subprocess.run([str(self.binary), *arguments], capture_output=True, text=True, timeout=60, **options)
 
     def sql(self, query, all_rows=False):
-        """Rows of a query over the lake; all_rows lifts the default cap on rows."""
-        limits = ["--rows-max", "1000000", "--bytes-max", "256MiB"] if all_rows else []
+        """Rows of a query over the lake; all_rows lifts the default caps on rows and time."""
+        limits = ["--rows-max", "1000000", "--bytes-max", "256MiB", "--timeout", "50s"] if all_rows else []
         done = self.cli("sql", "--data", str(self.data), "-o", "json", *limits, query)
         assert done.returncode == 0, done.stderr
         answer = json.loads(done.stdout)

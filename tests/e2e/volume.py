@@ -23,10 +23,17 @@ EACH = 10_000  # the most that a payload may hold
 CONNECTIONS, SEED = 4, 20261126
 LAG_MAX = 4_000_000  # events that may wait for the lake, so that retention never passes it
 DISK_MEGABYTES, RESERVE_MEGABYTES = 8_000, 512
-FAULT_SECONDS = 2.0
+EVENTS_PER_FAULT = 500_000  # acknowledged: as many faults on a slow machine as on a quick one
+STOP_SECONDS = 2
+CHECKED_AT_ONCE = 5_000  # payloads, so that no query is long
 # User keys that differ, or the body would shrink to less than a hundredth, which is refused.
 TEMPLATE = ("[" + ",".join('{"kind":"custom","key":"v","creationDate":@,"contextKeys":{"user":"%x"},"metricValue":#}' % key
                            for key in random.Random(SEED).choices(range(100_000), k=EACH)) + "]").encode()
+
+
+def after(seconds):
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() >= until
 
 
 class Volume:
@@ -34,6 +41,7 @@ class Volume:
         self.server, self.lock = server, threading.Lock()
         self.next, self.acknowledged, self.unknown, self.refused = 0, set(), set(), 0
         self.wrong = []  # answers that are neither 202 nor "later"
+        self.lag = {}  # events that wait for the stages
         self.holding, self.stopping = threading.Event(), threading.Event()
         self.faults = {"SIGKILL": 0, "crash point": 0, "stop": 0, "full disk": 0}
 
@@ -81,52 +89,60 @@ class Volume:
         while not self.stopping.is_set():
             try:
                 lag = self.server.health()["lag"]
-                behind = lag["payloads"] * EACH + lag["lake"]
-                self.holding.set() if behind > LAG_MAX else self.holding.clear()
+                self.lag = {"payloads": lag["payloads"] * EACH, "lake": lag["lake"]}
+                self.holding.set() if sum(self.lag.values()) > LAG_MAX else self.holding.clear()
             except (OSError, AssertionError, KeyError, ValueError):
                 pass  # control is dead just now
             time.sleep(0.25)
 
+    def start_again(self, until):
+        """What dies at its crash point, or of an error, until until()."""
+        while not until() and not self.stopping.wait(0.05):
+            for role in self.server.roles.values():
+                if role.died():
+                    self.faults["crash point"] += role.process.returncode == -signal.SIGKILL
+                    role.start()
+
     def break_things(self, disk):
         rng = random.Random(SEED)
-        while not self.stopping.wait(rng.uniform(0.5, 1.5) * FAULT_SECONDS):
+        while not self.stopping.is_set():
+            due = len(self.acknowledged) * EACH + rng.uniform(0.5, 1.5) * EVENTS_PER_FAULT
+            self.start_again(lambda due=due: len(self.acknowledged) * EACH >= due)
             self.server.edit()
             role = self.server.roles[rng.choice(list(self.server.roles))]
-            kind = rng.choices(list(self.faults), [4, 4, 1, 1 if disk else 0])[0]
-            if role.died():  # at its crash point
-                role.start()
+            kind = rng.choices(["SIGKILL", "SIGKILL, then a crash point", "stop", "full disk"], [4, 4, 1, 1 if disk else 0])[0]
+            if role.died():
                 continue
-            self.faults[kind] += 1
-            if kind == "SIGKILL":
-                role.stop(signal.SIGKILL)
-                role.start()
-            elif kind == "crash point":
+            if kind == "stop":
+                self.faults["stop"] += 1
+                role.process.send_signal(signal.SIGSTOP)
+                self.start_again(after(STOP_SECONDS))
+                role.process.send_signal(signal.SIGCONT)
+            elif kind == "full disk":
+                self.faults["full disk"] += 1
+                disk.fill(leave=(RESERVE_MEGABYTES // 2) << 20)
+                self.start_again(after(STOP_SECONDS))
+                disk.empty()
+            else:
+                self.faults["SIGKILL"] += 1
                 role.stop(signal.SIGKILL)
                 points = [point for point in CRASH_POINTS[role.name] if point not in RARE_POINTS]
-                role.start(f"{rng.choice(points)}:{rng.randint(1, 4)}")
-            elif kind == "stop":
-                role.process.send_signal(signal.SIGSTOP)
-                self.stopping.wait(2)
-                role.process.send_signal(signal.SIGCONT)
-            else:
-                disk.fill(leave=(RESERVE_MEGABYTES // 2) << 20)
-                self.stopping.wait(2)
-                disk.empty()
+                role.start(f"{rng.choice(points)}:{rng.randint(1, 4)}" if kind != "SIGKILL" else None)
 
 
 def check(volume, server):
     """Events of each payload in the lake, in ranges that a query can answer."""
     lost = twice = phantoms = 0
-    step = 50_000
-    for first in range(0, volume.next, step):
+    for first in range(0, volume.next, CHECKED_AT_ONCE):
         rows = server.sql(f"SELECT CAST(metric_value AS INTEGER) AS n, count(*) FROM events WHERE key = 'v' AND "
-                          f"metric_value >= {first} AND metric_value < {first + step} GROUP BY 1", all_rows=True)["rows"]
+                          f"metric_value >= {first} AND metric_value < {first + CHECKED_AT_ONCE} GROUP BY 1", all_rows=True)["rows"]
         found = {int(n): int(count) for n, count in rows}
-        wanted = range(first, min(first + step, volume.next))
+        wanted = range(first, min(first + CHECKED_AT_ONCE, volume.next))
         lost += sum(max(0, EACH - found.get(n, 0)) for n in wanted if n in volume.acknowledged)
         lost += sum(1 for n in wanted if n not in volume.acknowledged and found.get(n, 0) not in (0, EACH))  # half a payload
         twice += sum(max(0, count - EACH) for count in found.values())
-    rows = server.sql(f"SELECT count(*) FROM events WHERE key = 'v' AND (metric_value >= {volume.next} OR metric_value < 0)")
+    rows = server.sql(f"SELECT count(*) FROM events WHERE key = 'v' AND (metric_value >= {volume.next} OR metric_value < 0)",
+                      all_rows=True)
     phantoms += int(rows["rows"][0][0])
     return lost, twice, phantoms
 
@@ -146,7 +162,7 @@ def run(data, disk):
             while any(thread.is_alive() for thread in senders):
                 time.sleep(5)
                 print(f"  {time.monotonic() - began:5.0f} s  {len(volume.acknowledged) * EACH:>12,} acknowledged, "
-                      f"{volume.refused} times refused, {volume.faults}", flush=True)
+                      f"{volume.lag} wait, {volume.refused} times refused, {volume.faults}", flush=True)
         finally:
             volume.stopping.set()
             for thread in others:
