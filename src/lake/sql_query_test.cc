@@ -175,9 +175,15 @@ TEST_F(SqlQueryTest, AQueryOverItsTimeIsEnded) {
 
 TEST_F(SqlQueryTest, AQueryOverItsMemoryFailsAlone) {
   settings_.deadline = std::chrono::seconds(60);
-  for (const char* bomb :
-       {"SELECT list(i) FROM range(200000000) t(i)", "SELECT length(repeat('x', 4000000000))",
-        "SELECT count(DISTINCT i::VARCHAR || 'xxxxxxxxxxxxxxxx') FROM range(20000000) t(i)"}) {
+  std::vector<std::string> bombs = {
+      "SELECT list(i) FROM range(200000000) t(i)",
+      "SELECT count(DISTINCT i::VARCHAR || 'xxxxxxxxxxxxxxxx') FROM range(20000000) t(i)"};
+  // DuckDB does not count it: the limit of the address space stops it, without which sanitizers
+  // run.
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+  bombs.emplace_back("SELECT length(repeat('x', 4000000000))");
+#endif
+  for (const std::string& bomb : bombs) {
     const auto found = query(settings_, bomb);
     ASSERT_FALSE(found) << bomb;
     EXPECT_EQ(found.error().kind, ErrorKind::ResourceExhausted)
