@@ -83,6 +83,7 @@ struct AppenderProbe {
 };
 
 constexpr auto kPoolRetry = std::chrono::seconds(5);
+constexpr auto kPoolPause = std::chrono::milliseconds(2);  // after each MiB: up to 350 MB/s
 constexpr auto kCare = std::chrono::seconds(1);  // of the watermark, and of one piece of a scrub
 constexpr std::int64_t kReadersEvery = kMicrosPerSecond;
 
@@ -364,7 +365,7 @@ class LocalAppender final : public Appender {
       if (is_stopping_) return;
       const std::string path = pool_path_;
       lock.unlock();
-      const auto made = make_ready_file(files_, path, segment_bytes_);
+      const auto made = make_ready_file(files_, path, segment_bytes_, kPoolPause);
       if (!made)
         telemetry::warn("no segment file can be made ready",
                         {{"topic", topic_}, {"error", made.error()}});

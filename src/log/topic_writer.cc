@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -308,7 +309,8 @@ Result<void> allocate_file(io::FileSystem& files, const std::string& path, std::
 
 }  // namespace
 
-Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes) {
+Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes,
+                             std::chrono::microseconds pause) {
   const auto write = [&]() -> Result<void> {
     FS_TRY(const auto file, files.open(path, io::OpenMode::Create));
     const std::string zeros(std::min<std::uint64_t>(kZeroBytes, bytes), '\0');
@@ -316,9 +318,11 @@ Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std
       const std::string_view parts[] = {
           std::string_view(zeros).substr(0, std::min<std::uint64_t>(zeros.size(), bytes - at))};
       FS_TRY(file->write_at(at, parts));
+      FS_CRASH_POINT("log.pool.before_sync");
+      FS_TRY(file->sync());
+      if (pause.count() > 0) std::this_thread::sleep_for(pause);
     }
-    FS_CRASH_POINT("log.pool.before_sync");
-    return file->sync();
+    return {};
   };
   auto written = write();
   if (!written) (void)files.remove(path);

@@ -3,6 +3,7 @@
 // crash explorer.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -41,8 +42,11 @@ std::string control_path(const std::string& folder);
 std::string topic_path(const std::string& folder);
 
 // A file of zeros that is whole and durable, or not there.  What has been written once can be
-// written again without allocating blocks, which is what makes a sync cheap.
-Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes);
+// written again without allocating blocks, which is what makes a sync cheap.  It is written and
+// synced MiB by MiB with a pause after each, so that the syncs of others wait for one of them, not
+// for the whole file.
+Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes,
+                             std::chrono::microseconds pause = {});
 
 // Not thread-safe.
 class TopicWriter {
