@@ -226,6 +226,7 @@ TEST_F(SqlQueryTest, QueriesOfSeveralThreadsDoNotMix) {
   std::vector<std::string> found(4);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(found.size());
     for (std::size_t i = 0; i < found.size(); ++i) {
       threads.emplace_back(
           [&, i] { found[i] = rows(fmt::format("SELECT {} + count FROM events", i)); });
