@@ -118,12 +118,16 @@ TEST(SegmentScan, NothingIsWrittenBehindAFrameWhosePaddingIsCut) {
   }
 }
 
+// Of one partition, in files that are soon full.
+TopicSettings small_topic() {
+  return {.folder = "t", .segment_bytes = 16 << 10, .options = {.partitions = 1}};
+}
+
 // Else the offsets of its other frames, which readers have seen, would be given out again.
 TEST(SegmentScan, OfADamagedGroupTheWholeFramesStillCount) {
   io::MemoryFileSystem disk;
   FakeClock clock(kTime);
-  const TopicSettings settings{
-      .folder = "t", .segment_bytes = 16 << 10, .options = {.partitions = 1}};
+  const TopicSettings settings = small_topic();
   auto writer = *TopicWriter::open(settings, disk, clock);
   for (int group = 0; group < 2; ++group) {
     std::vector<TopicWriter::Pending> two(2);
@@ -141,8 +145,7 @@ TEST(SegmentScan, OfADamagedGroupTheWholeFramesStillCount) {
 TEST(SegmentScan, WithoutTheLastHeaderTheFileBeforeSaysUpToWhereThereAreOffsets) {
   io::MemoryFileSystem disk;
   FakeClock clock(kTime);
-  const TopicSettings settings{
-      .folder = "t", .segment_bytes = 16 << 10, .options = {.partitions = 1}};
+  const TopicSettings settings = small_topic();
   auto writer = *TopicWriter::open(settings, disk, clock);
   Offset in_first = 0;
   while (writer->page().last_sequence == 1) {
