@@ -1,9 +1,11 @@
 // The parent's side of a query: starts the child, waits for its answer, ends it at the deadline.
 #include "lake/sql_query.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include <fcntl.h>
@@ -143,6 +145,10 @@ Result<std::string> read_answer(int from, std::size_t bytes_max,
 }
 
 }  // namespace
+
+std::uint32_t query_threads() {
+  return std::clamp(std::thread::hardware_concurrency() / 2, 1u, 2u);
+}
 
 Result<std::string> query(const SqlSettings& settings, std::string_view sql) {
   if (sql.size() > kSqlBytesMax) {

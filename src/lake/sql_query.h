@@ -20,13 +20,17 @@ inline constexpr std::string_view kSqlChild = "sql-child";
 
 inline constexpr std::size_t kSqlBytesMax = 64 << 10;
 
+// Threads of a query: two, and no more than half of the processors, so that one is left for the
+// front door.
+std::uint32_t query_threads();
+
 struct SqlSettings {
   std::string folder;                    // of the table, e.g. DATA/lake/events; need not exist
   std::uint64_t rows_max = 1'000;        // more are cut off, and the result says so
   std::uint64_t bytes_max = 8ull << 20;  // of the result's JSON; likewise
   std::chrono::milliseconds deadline{10'000};
   std::uint64_t memory_bytes_max = 512ull << 20;
-  std::uint32_t threads = 2;
+  std::uint32_t threads = query_threads();
   std::string program = "/proc/self/exe";
   std::string duckdb_library;  // empty: searched for (duckdb_library.h)
 };

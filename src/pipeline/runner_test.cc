@@ -1,6 +1,7 @@
 #include "pipeline/runner.h"
 
 #include <atomic>
+#include <thread>
 
 #include <unistd.h>
 
@@ -33,9 +34,12 @@ class RunnerTest : public testing::Test {
     return *std::move(started);
   }
   std::unique_ptr<Runner> start(NumberingStage& stage) { return start(folder_->settings(), stage); }
+  double stage_metric(const std::string& name) {
+    return metric("pipeline_" + name + "{stage=\"numbering\"}");
+  }
   double metric(const std::string& name) {
     const std::string text = folder_->registry().scrape();
-    const std::string line = "flagstream_pipeline_" + name + "{stage=\"numbering\"} ";
+    const std::string line = "flagstream_" + name + " ";
     const std::size_t at = text.find("\n" + line);
     return at == std::string::npos ? -1 : std::stod(text.substr(at + 1 + line.size()));
   }
@@ -57,9 +61,9 @@ TEST_F(RunnerTest, OutputsStandInThePartitionAndOrderOfTheirSources) {
   EXPECT_EQ(folder_->everything("out"),
             (ByPartition{{0, {"0 1 a", "1 2 b", "3 4 e"}}, {1, {"0 1 c"}}}));
   EXPECT_EQ(folder_->everything("shouts"), (ByPartition{{0, {"2 3 !d"}}}));
-  EXPECT_EQ(metric("records_total"), 5);
-  EXPECT_EQ(metric("outputs_total"), 5);
-  EXPECT_EQ(metric("checkpoints_total"), 2);
+  EXPECT_EQ(stage_metric("records_total"), 5);
+  EXPECT_EQ(stage_metric("outputs_total"), 5);
+  EXPECT_EQ(stage_metric("checkpoints_total"), 2);
 }
 
 TEST_F(RunnerTest, AStopCutsACheckpointSoThatNothingIsRepeated) {
@@ -90,6 +94,23 @@ TEST_F(RunnerTest, WithoutACheckpointTheOutputsAreRepeatedAndReadersDropThem) {
   EXPECT_EQ(folder_->everything("out")[0],
             (Lines{"0 1 x0", "0 1 x0", "1 2 x1", "2 3 x2", "2 3 x2", "3 4 x3"}));
   EXPECT_EQ(folder_->taken("out")[0], (Lines{"0 1 x0", "1 2 x1", "2 3 x2", "3 4 x3"}));
+}
+
+TEST_F(RunnerTest, WhatTricklesInIsMadeDurableTogether) {
+  const auto in = folder_->input();
+  NumberingStage stage;
+  const auto runner = start(stage);
+  constexpr int kAppends = 200;
+  for (int i = 0; i < kAppends; ++i) {
+    StageFolder::append(*in, 0, {"a"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ASSERT_TRUE(stage.wait_for_folded(kAppends));
+  const double groups = metric("log_groups_total{topic=\"out\"}");
+  EXPECT_GT(groups, 0);
+  EXPECT_LE(groups, kAppends / 2);
+  ASSERT_TRUE(runner->stop());
+  EXPECT_EQ(folder_->everything("out")[0].size(), std::size_t{kAppends});
 }
 
 TEST_F(RunnerTest, WorkersShareThePartitions) {
@@ -320,7 +341,7 @@ TEST_F(RunnerGapTest, AStageThatFellOffGoesOnWhenToldAndItsFoldKnows) {
   ASSERT_TRUE(stage.wait_for_folded(41 - begin_));
   ASSERT_TRUE(runner->stop());
   EXPECT_EQ(stage.lost(), begin_ - 1);
-  EXPECT_EQ(metric("gap_records_total"), static_cast<double>(begin_ - 1));
+  EXPECT_EQ(stage_metric("gap_records_total"), static_cast<double>(begin_ - 1));
   const Lines out = folder_->everything("out")[0];
   ASSERT_EQ(out.size(), 1 + 41 - begin_);
   EXPECT_TRUE(out[1].starts_with(std::to_string(begin_) + " 2 x"));

@@ -16,6 +16,11 @@ constexpr std::uint64_t kInputOnShortDisk = 16u << 20;  // between checkpoints
 constexpr std::chrono::milliseconds kPatience{20};      // until results are published
 constexpr std::chrono::milliseconds kPatienceIdle{100};
 constexpr std::chrono::milliseconds kPatienceHeldBack{1};
+
+// A worker that has caught up rests before it reads again: what comes meanwhile is folded and made
+// durable together, rather than with a sync of the outputs for each group of the input.
+constexpr std::chrono::milliseconds kRest{10};
+constexpr std::uint64_t kCaughtUpBytes = kFetchBytes / 4;  // fewer at once
 constexpr std::chrono::microseconds kUnreadablePatience = std::chrono::seconds(30);
 
 // Threads that open partitions at the start: a store is opened with a dozen waits for the disk, and
@@ -89,6 +94,7 @@ Result<void> Worker::work(const std::atomic<Ending>& ending) {
       std::this_thread::sleep_for(kPatience);
       fetched_ = with_.clock.monotonic();
     } else {
+      if (std::exchange(is_rest_due_, false)) std::this_thread::sleep_for(kRest);
       FS_TRY(const log::Fetched fetched, fetch());
       FS_TRY(take(fetched));
       flush(false);
@@ -124,13 +130,17 @@ Result<void> Worker::take(const log::Fetched& fetched) {
   switch (fetched.status) {
     case log::Fetched::Status::End:
       return {};
-    case log::Fetched::Status::Frames:
+    case log::Fetched::Status::Frames: {
+      std::uint64_t bytes = 0;
       for (const log::Frame& frame : fetched.frames) {
         FS_TRY(partition(frame.partition).fold(frame));
-        input_bytes_ += frame.stored_bytes;
+        bytes += frame.stored_bytes;
       }
+      input_bytes_ += bytes;
       has_input_ = true;
+      is_rest_due_ = bytes < kCaughtUpBytes;
       return {};
+    }
     case log::Fetched::Status::OutOfRange:
     case log::Fetched::Status::Quarantined:
       return step_over(fetched);

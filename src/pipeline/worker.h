@@ -64,6 +64,7 @@ class Worker {
   std::vector<std::unique_ptr<PartitionRun>> partitions_;
   std::unique_ptr<log::Reader> reader_;
   bool is_held_back_ = false;
+  bool is_rest_due_ = false;
   bool has_input_ = false;         // since the last publish()
   std::uint64_t input_bytes_ = 0;  // since the last cut
   std::int64_t published_ = 0;     // monotonic time
