@@ -56,11 +56,11 @@ void append_process(std::string& out) {
 
 }  // namespace
 
-Metric::Metric(Registry& registry, MetricName name, std::string_view type)
-    : registry_(registry), name_(std::move(name)), type_(type) {
-  registry_.add(this);
+Registration::Registration(Registry& registry, const Metric& metric)
+    : registry_(registry), metric_(metric) {
+  registry_.add(&metric);
 }
-Metric::~Metric() { registry_.remove(this); }
+Registration::~Registration() { registry_.remove(&metric_); }
 
 void Counter::write_samples(std::string& out) const {
   append_sample(out, name().name, name().labels, static_cast<double>(value()));

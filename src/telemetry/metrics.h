@@ -1,9 +1,10 @@
 // Counters, gauges and histograms in Prometheus' text format.
 //
-// A component owns its metrics as members of one Probe struct; each registers itself in a Registry
-// on construction and leaves it on destruction.  Updates are relaxed atomics (any thread); a scrape
-// reads them. Names: flagstream_<module>_<what>_<unit>, counters end in _total.  Labels are enums
-// or route templates, never input of users.
+// A component owns its metrics as members of one Probe struct; each is in a Registry from the end
+// of its construction to the beginning of its destruction, whether somebody scrapes meanwhile or
+// not.  Updates are relaxed atomics (any thread); a scrape reads them. Names:
+// flagstream_<module>_<what>_<unit>, counters end in _total.  Labels are enums or route templates,
+// never input of users.
 #pragma once
 
 #include <array>
@@ -13,6 +14,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace flagstream::telemetry {
@@ -28,8 +30,8 @@ class Registry;
 
 class Metric {
  public:
-  Metric(Registry& registry, MetricName name, std::string_view type);
-  virtual ~Metric();
+  Metric(MetricName name, std::string_view type) : name_(std::move(name)), type_(type) {}
+  virtual ~Metric() = default;
   Metric(const Metric&) = delete;
   Metric& operator=(const Metric&) = delete;
 
@@ -38,25 +40,40 @@ class Metric {
   virtual void write_samples(std::string& out) const = 0;
 
  private:
-  Registry& registry_;
   MetricName name_;
   std::string_view type_;
 };
 
+// The last member of a metric's final class: what is registered can be asked for its samples.
+class Registration {
+ public:
+  Registration(Registry& registry, const Metric& metric);
+  ~Registration();
+  Registration(const Registration&) = delete;
+  Registration& operator=(const Registration&) = delete;
+
+ private:
+  Registry& registry_;
+  const Metric& metric_;
+};
+
 class Counter final : public Metric {
  public:
-  Counter(Registry& registry, MetricName name) : Metric(registry, std::move(name), "counter") {}
+  Counter(Registry& registry, MetricName name)
+      : Metric(std::move(name), "counter"), registration_(registry, *this) {}
   void add(std::uint64_t n = 1) { value_.fetch_add(n, std::memory_order_relaxed); }
   std::uint64_t value() const { return value_.load(std::memory_order_relaxed); }
   void write_samples(std::string& out) const override;
 
  private:
   std::atomic<std::uint64_t> value_{0};
+  Registration registration_;
 };
 
 class Gauge final : public Metric {
  public:
-  Gauge(Registry& registry, MetricName name) : Metric(registry, std::move(name), "gauge") {}
+  Gauge(Registry& registry, MetricName name)
+      : Metric(std::move(name), "gauge"), registration_(registry, *this) {}
   void set(double value) { value_.store(value, std::memory_order_relaxed); }
   void add(double delta) { value_.fetch_add(delta, std::memory_order_relaxed); }
   double value() const { return value_.load(std::memory_order_relaxed); }
@@ -64,12 +81,14 @@ class Gauge final : public Metric {
 
  private:
   std::atomic<double> value_{0};
+  Registration registration_;
 };
 
 // Buckets of 1, 2.5, 5 per decade from 10 microseconds to 100 seconds.  observe() takes seconds.
 class Histogram final : public Metric {
  public:
-  Histogram(Registry& registry, MetricName name) : Metric(registry, std::move(name), "histogram") {}
+  Histogram(Registry& registry, MetricName name)
+      : Metric(std::move(name), "histogram"), registration_(registry, *this) {}
   void observe(double seconds);
   std::uint64_t count() const { return count_.load(std::memory_order_relaxed); }
   void write_samples(std::string& out) const override;
@@ -82,6 +101,7 @@ class Histogram final : public Metric {
   std::array<std::atomic<std::uint64_t>, kBounds.size() + 1> buckets_{};
   std::atomic<std::uint64_t> count_{0};
   std::atomic<std::uint64_t> sum_nanos_{0};
+  Registration registration_;
 };
 
 // Thread-safe.  Must outlive its metrics.
@@ -91,7 +111,7 @@ class Registry {
   std::string scrape() const;
 
  private:
-  friend class Metric;
+  friend class Registration;
   void add(const Metric* metric);
   void remove(const Metric* metric);
 

@@ -1,3 +1,6 @@
+#include <atomic>
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,6 +16,21 @@ TEST(Tell, LineIsJsonWhateverTheTextHolds) {
   EXPECT_EQ(
       format_line(Level::Warn, "disk \"slow\"", {{"path", "a\\b\n"}, {"bytes", 7}, {"ok", false}}),
       R"("level":"warn","msg":"disk \"slow\"","path":"a\\b\n","bytes":7,"ok":false)");
+}
+
+// A role's readers and environments come and go while it serves.
+TEST(Registry, IsScrapedWhileMetricsComeAndGo) {
+  Registry registry;
+  std::atomic<bool> is_done{false};
+  std::thread owner([&] {
+    for (int i = 0; i < 200'000; ++i) {
+      const Gauge gauge(registry, {"flagstream_test_gauge", "A gauge.", ""});
+      const Histogram histogram(registry, {"flagstream_test_seconds", "A histogram.", ""});
+    }
+    is_done.store(true);
+  });
+  while (!is_done.load()) EXPECT_FALSE(registry.scrape().empty());
+  owner.join();
 }
 
 TEST(Registry, WritesEachFamilyOnceAndForgetsTheDead) {
