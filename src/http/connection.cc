@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include "http/response_head.h"
 #include "http/trusted_proxies.h"
 #include "telemetry/tell.h"
 
@@ -26,148 +27,9 @@ constexpr std::size_t kStreamBytesInMax = 64 << 10;
 constexpr std::size_t kCountedAnswerBytes = 16 << 10;  // less fits into the send buffer
 constexpr unsigned kBurstMax = 32;  // requests of one connection before others get their turn
 
-std::string_view reason_of(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 201:
-      return "Created";
-    case 202:
-      return "Accepted";
-    case 204:
-      return "No Content";
-    case 301:
-      return "Moved Permanently";
-    case 302:
-      return "Found";
-    case 303:
-      return "See Other";
-    case 304:
-      return "Not Modified";
-    case 307:
-      return "Temporary Redirect";
-    case 308:
-      return "Permanent Redirect";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 409:
-      return "Conflict";
-    case 412:
-      return "Precondition Failed";
-    case 413:
-      return "Content Too Large";
-    case 414:
-      return "URI Too Long";
-    case 415:
-      return "Unsupported Media Type";
-    case 417:
-      return "Expectation Failed";
-    case 422:
-      return "Unprocessable Content";
-    case 429:
-      return "Too Many Requests";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 502:
-      return "Bad Gateway";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return "Status";
-  }
-}
-
-std::string_view code_of(int status) {
-  switch (status) {
-    case 404:
-      return "not_found";
-    case 405:
-      return "method_not_allowed";
-    case 408:
-      return "timeout";
-    case 413:
-      return "request_entity_too_large";
-    case 500:
-      return "internal_error";
-    case 501:
-      return "not_implemented";
-    case 503:
-      return "unavailable";
-    default:
-      return "invalid_request";
-  }
-}
-
-Response refusal_response(const Refusal& refusal) {
-  Response response = json_response(
-      refusal.status,
-      fmt::format(R"({{"code":"{}","message":"{}"}})", code_of(refusal.status), refusal.why));
-  if (refusal.status == 503) response.headers.add("Retry-After", "1");
-  return response;
-}
-
-// Kept for the second it names.
-std::string_view date_of_answer(MicrosUtc now) {
-  thread_local std::int64_t second = -1;
-  thread_local std::string text;
-  if (now / kMicrosPerSecond == second) return text;
-  second = now / kMicrosPerSecond;
-  return text = date_text(now);
-}
-
-bool is_servers_own(std::string_view name) {
-  return equals_without_case(name, "date") || equals_without_case(name, "content-length") ||
-         equals_without_case(name, "connection") || equals_without_case(name, "transfer-encoding");
-}
-
-bool has_no_body(int status) { return status == 204 || status == 304; }
-
 iovec part_of(std::string_view text) { return {const_cast<char*>(text.data()), text.size()}; }
 
-telemetry::MetricName named(const std::string& server, const char* what, const char* help,
-                            const char* more = "") {
-  return {std::string("flagstream_http_") + what, help,
-          fmt::format("server=\"{}\"{}", server, more)};
-}
-
 }  // namespace
-
-ServerProbe::ServerProbe(telemetry::Registry& r, const std::string& s)
-    : requests_2xx(r, named(s, "requests_total", "Requests answered.", ",status=\"2xx\"")),
-      requests_3xx(r, named(s, "requests_total", "Requests answered.", ",status=\"3xx\"")),
-      requests_4xx(r, named(s, "requests_total", "Requests answered.", ",status=\"4xx\"")),
-      requests_5xx(r, named(s, "requests_total", "Requests answered.", ",status=\"5xx\"")),
-      connections_refused(r, named(s, "connections_refused_total",
-                                   "Connections refused because there were too many.")),
-      address_refused(r, named(s, "address_refused_total",
-                               "Connections refused because their address had too many.")),
-      parse_errors(r, named(s, "parse_errors_total", "Requests that were not HTTP.")),
-      timeouts(r, named(s, "timeouts_total", "Connections closed because a deadline passed.")),
-      handler_failures(r, named(s, "handler_failures_total", "Handlers that threw.")),
-      bytes_in(r, named(s, "received_bytes_total", "Bytes received.")),
-      bytes_out(r, named(s, "sent_bytes_total", "Bytes sent.")),
-      connections(r, named(s, "connections", "Open connections.")),
-      streams(r, named(s, "streams", "Open streams.")),
-      request_seconds(r, named(s, "request_seconds",
-                               "From the first byte of a request to its written answer.")) {}
 
 bool ByteBudget::grow_to(std::size_t bytes) {
   if (bytes <= taken_) return true;
@@ -539,29 +401,12 @@ void Connection::count(int status) {
                                 1e-6);
 }
 
-void Connection::begin_answer(std::string& out, const Response& response) {
-  out.reserve(512);
-  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status,
-                 reason_of(response.status), date_of_answer(shared_.clock.now()));
-  for (const Header& header : response.headers.all()) {
-    // A line break from a handler's data must not begin a field of its own.
-    if (is_servers_own(header.name) ||
-        header.value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
-      continue;
-    }
-    out += header.name;
-    out += ": ";
-    out += header.value;
-    out += "\r\n";
-  }
-}
-
 io::Task<bool> Connection::answer(const RequestHead& head, Response& response) {
   const bool keeps_alive = head.keeps_alive && !shared_.is_draining;
   const std::string_view body =
       response.shared_body ? std::string_view(*response.shared_body) : response.body;
   std::string out;
-  begin_answer(out, response);
+  append_response_head(out, response, shared_.clock.now());
   if (!has_no_body(response.status) && !response.stream) {
     fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", body.size());
   }
@@ -579,7 +424,7 @@ io::Task<bool> Connection::answer(const RequestHead& head, Response& response) {
 
 io::Task<> Connection::answer_stream() {
   std::string out;
-  begin_answer(out, *streamed_);
+  append_response_head(out, *streamed_, shared_.clock.now());
   if (is_chunking_) out += "Transfer-Encoding: chunked\r\n";
   out += "Connection: close\r\n\r\n";
   enter(Phase::Stream, {});

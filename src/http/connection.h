@@ -19,6 +19,7 @@
 #include "http/request_parser.h"
 #include "http/router.h"
 #include "http/server.h"
+#include "http/server_probe.h"
 #include "http/tls.h"
 #include "http/tls_identity.h"
 #include "telemetry/metrics.h"
@@ -26,17 +27,6 @@
 namespace flagstream::http {
 
 using Socket = io::net::basic_stream_socket<io::net::generic::stream_protocol, io::Executor>;
-
-struct ServerProbe {
-  ServerProbe(telemetry::Registry& registry, const std::string& server);
-
-  telemetry::Counter requests_2xx, requests_3xx, requests_4xx, requests_5xx;
-  telemetry::Counter connections_refused, address_refused;
-  telemetry::Counter parse_errors, timeouts, handler_failures;
-  telemetry::Counter bytes_in, bytes_out;
-  telemetry::Gauge connections, streams;
-  telemetry::Histogram request_seconds;
-};
 
 // What all shards share. Thread-safe.
 struct ServerShared {
@@ -174,7 +164,6 @@ class Connection final : public StreamWriter {
                     const Request* request = nullptr);
   io::Task<> refuse_with(Response response, const std::string& method);
   io::Task<> linger();
-  void begin_answer(std::string& out, const Response& response);
   void count(int status);
   void drop_front(std::size_t bytes);
   // Drops what the client sends into its stream, and tells when it has closed.
