@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <set>
-#include <thread>
 
 #include <fmt/format.h>
 
@@ -15,11 +14,8 @@ namespace {
 
 constexpr std::string_view kSegmentSuffix = ".seg";
 constexpr std::string_view kIndexSuffix = ".idx";
-constexpr std::string_view kPoolPrefix = "pool-";
 constexpr std::size_t kSequenceDigits = 16;
-constexpr std::size_t kZeroBytes = 1 << 20;
 constexpr std::int64_t kHealPauseMicros = kMicrosPerSecond;
-constexpr std::int64_t kJumpMicros = kMicrosPerHour;  // of a clock that is not believed at once
 
 bool is_segment_name(std::string_view name) {
   return name.size() == kSequenceDigits + kSegmentSuffix.size() && name.ends_with(kSegmentSuffix) &&
@@ -92,8 +88,7 @@ Result<void> TopicWriter::recover() {
     last_time_ = std::max(last_time_, each.last_append);
   for (std::size_t p = 0; p < last_data_.size(); ++p)
     last_data_[p] = page_.partitions[p].last_append;
-  seen_time_ = last_time_ > 0 ? last_time_ : clock_.now();
-  seen_at_ = clock_.monotonic();
+  clock_watch_.begin(last_time_ > 0 ? last_time_ : clock_.now());
   // What follows a torn group is never overwritten: a rest of it could pass for part of a new one.
   if (needs_roll) FS_TRY(roll(0));
   for (std::size_t p = 0; p < page_.partitions.size(); ++p)
@@ -153,7 +148,7 @@ Result<void> TopicWriter::read_segments(const std::optional<ControlPage>& known)
   for (const std::string& name : names) {
     const std::string path = settings_.folder + "/" + name;
     // Its size is not trusted: a crash may have cut it short.
-    if (name.starts_with(kPoolPrefix)) FS_TRY(files_.remove(path));
+    if (SegmentPool::is_pool_file(name)) FS_TRY(files_.remove(path));
     if (name.ends_with(kIndexSuffix)) indexes.insert(path);
     if (!is_segment_name(name)) continue;
     const std::uint64_t sequence = std::stoull(name.substr(0, kSequenceDigits), nullptr, 16);
@@ -293,49 +288,9 @@ void TopicWriter::seal_index() {
   index_.reset();
 }
 
-namespace {
-
-// At once, where the file system can: appends wait for it.  Syncs of what is written into it first
-// take a little longer than in a ready file.
-Result<void> allocate_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes) {
-  FS_TRY(const auto file, files.open(path, io::OpenMode::Create));
-  const auto allocated = file->allocate(bytes);
-  if (!allocated && allocated.error().kind == ErrorKind::Unavailable)
-    return make_ready_file(files, path, bytes);
-  auto done = allocated ? file->sync() : allocated;
-  if (!done) (void)files.remove(path);  // or each attempt would leave one
-  return done;
-}
-
-}  // namespace
-
-Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes,
-                             std::chrono::microseconds pause) {
-  const auto write = [&]() -> Result<void> {
-    FS_TRY(const auto file, files.open(path, io::OpenMode::Create));
-    const std::string zeros(std::min<std::uint64_t>(kZeroBytes, bytes), '\0');
-    for (std::uint64_t at = 0; at < bytes; at += zeros.size()) {
-      const std::string_view parts[] = {
-          std::string_view(zeros).substr(0, std::min<std::uint64_t>(zeros.size(), bytes - at))};
-      FS_TRY(file->write_at(at, parts));
-      FS_CRASH_POINT("log.pool.before_sync");
-      FS_TRY(file->sync());
-      if (pause.count() > 0) std::this_thread::sleep_for(pause);
-    }
-    return {};
-  };
-  auto written = write();
-  if (!written) (void)files.remove(path);
-  return written;
-}
-
-std::string TopicWriter::next_ready_path() {
-  return fmt::format("{}/{}{:08x}{}", settings_.folder, kPoolPrefix, ++pool_names_, kSegmentSuffix);
-}
-
 std::optional<std::string> TopicWriter::wanted_ready_file() {
   if (pool_.size() >= pool_files_max() || disk_.mark() == DiskMark::Critical) return std::nullopt;
-  return next_ready_path();
+  return pool_.next_path();
 }
 
 // On a disk that fills up one is enough to keep appends from waiting.
@@ -344,23 +299,10 @@ std::uint32_t TopicWriter::pool_files_max() {
                                         : std::min(settings_.pool_segments, 1u);
 }
 
-void TopicWriter::add_ready_file(std::string path) { pool_.push_back(std::move(path)); }
-
-Result<std::string> TopicWriter::take_ready_file(std::uint64_t bytes) {
-  if (bytes <= settings_.segment_bytes && !pool_.empty()) {
-    std::string path = std::move(pool_.back());
-    pool_.pop_back();
-    return path;
-  }
-  const std::string path = next_ready_path();
-  FS_TRY(allocate_file(files_, path, std::max(bytes, settings_.segment_bytes)));
-  return path;
-}
-
 // Header and name are durable before the first frame is written.
 Result<void> TopicWriter::roll(std::uint64_t frame_bytes) {
   const std::uint64_t header_bytes = segment_header_bytes(page_.partitions.size());
-  FS_TRY(const std::string ready, take_ready_file(header_bytes + frame_bytes));
+  FS_TRY(const std::string ready, pool_.take(header_bytes + frame_bytes));
   last_time_ = std::max(last_time_, clock_.now());
   SegmentHeader header{
       .version = settings_.takes_compressed ? 2u : 1u,
@@ -552,25 +494,8 @@ std::vector<TopicWriter::Pending> TopicWriter::due_ticks() {
   return out;
 }
 
-// Compares the progress of the time of day with that of a clock that nobody sets.  After a start
-// the last append stands for the last look: a long pause is doubted, too, which only keeps files
-// longer.
-void TopicWriter::watch_clock() {
-  const MicrosUtc time = clock_.now();
-  const std::int64_t at = clock_.monotonic();
-  const std::int64_t jump = (time - seen_time_) - (at - seen_at_);
-  if (jump > kJumpMicros) {
-    doubted_until_ = at + kJumpMicros;
-    doubted_jump_ = jump;
-  } else if (doubted_until_ != 0 && (at >= doubted_until_ || jump <= kJumpMicros - doubted_jump_)) {
-    doubted_until_ = 0;
-  }
-  seen_time_ = time;
-  seen_at_ = at;
-}
-
 Result<void> TopicWriter::expire() {
-  watch_clock();
+  clock_watch_.look();
   while (!leftovers_.empty()) {
     const auto removed = files_.remove(leftovers_.back());
     if (!removed && removed.error().kind != ErrorKind::NotFound) return removed;
@@ -619,14 +544,14 @@ Result<void> TopicWriter::give_up_first(Contents contents) {
     leftovers_.pop_back();
     FS_TRY(files_.sync_folder(settings_.folder));
   } else {
-    const std::string ready = next_ready_path();
+    const std::string ready = pool_.next_path();
     FS_TRY(files_.rename(path, ready));
     leftovers_.back() = ready;
     FS_CRASH_POINT("log.after_recycle");
     // Before that, a power loss could bring the old name back to what has been written anew.
     FS_TRY(files_.sync_folder(settings_.folder));
     leftovers_.pop_back();
-    pool_.push_back(ready);
+    pool_.add(ready);
   }
   FS_CRASH_POINT("log.after_expire");
   return {};

@@ -14,11 +14,13 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "io/file_system.h"
+#include "log/clock_watch.h"
 #include "log/disk_watch.h"
 #include "log/log.h"
 #include "log/quarantine.h"
 #include "log/segment_format.h"
 #include "log/segment_index.h"
+#include "log/segment_pool.h"
 #include "log/segment_scan.h"
 #include "log/topic_survey.h"
 #include "log/watermark.h"
@@ -40,13 +42,6 @@ struct TopicSettings {
 std::string segment_path(const std::string& folder, std::uint64_t sequence);
 std::string control_path(const std::string& folder);
 std::string topic_path(const std::string& folder);
-
-// A file of zeros that is whole and durable, or not there.  What has been written once can be
-// written again without allocating blocks, which is what makes a sync cheap.  It is written and
-// synced MiB by MiB with a pause after each, so that the syncs of others wait for one of them, not
-// for the whole file.
-Result<void> make_ready_file(io::FileSystem& files, const std::string& path, std::uint64_t bytes,
-                             std::chrono::microseconds pause = {});
 
 // Not thread-safe.
 class TopicWriter {
@@ -82,11 +77,11 @@ class TopicWriter {
   Result<std::size_t> forget(std::uint64_t keep_from);
   // Of the files kept.
   std::vector<SegmentExtent> extents() const;
-  bool is_clock_doubted() const { return doubted_until_ != 0; }
+  bool is_clock_doubted() const { return clock_watch_.is_doubted(); }
   // Where the next ready file should be made (make_ready_file, on any thread); nullopt: there are
   // enough.
   std::optional<std::string> wanted_ready_file();
-  void add_ready_file(std::string path);
+  void add_ready_file(std::string path) { pool_.add(std::move(path)); }
 
   bool is_poisoned() const { return page_.is_poisoned; }
   DiskMark disk_mark() { return disk_.mark(); }
@@ -107,9 +102,11 @@ class TopicWriter {
         files_(files),
         clock_(clock),
         quarantine_(files, settings_.folder),
+        pool_(settings_.folder, settings_.segment_bytes, files),
         disk_(
             {.reserve_bytes = settings_.reserve_bytes, .critical_bytes = settings_.critical_bytes},
-            settings_.folder, files, clock) {}
+            settings_.folder, files, clock),
+        clock_watch_(clock) {}
 
   Result<void> recover();
   Result<void> read_identity();
@@ -125,13 +122,10 @@ class TopicWriter {
   Result<void> roll(std::uint64_t frame_bytes);
   Result<std::unique_ptr<io::File>> begin_file(const std::string& ready,
                                                const SegmentHeader& header);
-  Result<std::string> take_ready_file(std::uint64_t bytes);
-  std::string next_ready_path();
   std::uint32_t pool_files_max();
   Result<void> publish();
   Result<void> check_disk();
   Result<void> commit(std::span<Pending> group);
-  void watch_clock();
   enum class Contents { MayStay, Vanish };
   Result<void> give_up_first(Contents contents);
   void poison();
@@ -148,18 +142,14 @@ class TopicWriter {
   std::deque<Segment> segments_;       // the last one is `active_`
   std::optional<SegmentIndex> index_;  // of `active_`; none while that cannot be read
   Quarantine quarantine_;
-  std::vector<std::string> pool_;
+  SegmentPool pool_;
   std::vector<std::string> leftovers_;  // given up, and could not be removed or used again
-  std::uint64_t pool_names_ = 0;
   ControlPage page_;
   MicrosUtc last_time_ = 0;
   std::vector<MicrosUtc> last_data_;  // per partition, for ticks
   DiskWatch disk_;
-  std::int64_t poisoned_at_ = 0;    // monotonic; or of the last attempt to go on
-  MicrosUtc seen_time_ = 0;         // of day, when expire() looked last
-  std::int64_t seen_at_ = 0;        // monotonic, then
-  std::int64_t doubted_until_ = 0;  // monotonic; 0: the time of day is believed
-  std::int64_t doubted_jump_ = 0;   // by which it was ahead
+  std::int64_t poisoned_at_ = 0;  // monotonic; or of the last attempt to go on
+  ClockWatch clock_watch_;
   bool is_verified_after_error_ = false;
   std::uint64_t expired_segments_ = 0;
 };
