@@ -18,6 +18,7 @@ import tempfile
 import time
 
 from harness import ROOT, Server, wait_until
+from reliability import record_part
 
 LOAD = ROOT / "build/release/bench/load"
 A_QUOTA = 200  # payloads a second
@@ -109,6 +110,8 @@ def main():
     options = parser.parse_args()
     figures, faults = run(options.pairs, options.seconds)
     print(json.dumps(figures))
+    record_part("neighbour", "pairs of runs of a tenant without and beside another one at ten times its quota", options.pairs,
+                **{name: round(figures[name], 3) for name in ("median_alone_us", "median_beside_us", "ratio", "ratio_lower_95")})
     for fault in faults:
         print(fault)
     return 1 if faults else 0
