@@ -126,7 +126,7 @@ Result<void> PartitionRun::restore(const log::PartitionRange& range) {
   return {};
 }
 
-Result<void> PartitionRun::fold(const log::Frame& frame) {
+Result<std::uint64_t> PartitionRun::fold(const log::Frame& frame) {
   FoldingMark mark(*run_.notes, run_.input_log_id, partition_);
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < frame.records.size(); ++i) {
@@ -148,7 +148,7 @@ Result<void> PartitionRun::fold(const log::Frame& frame) {
   read_until_ = frame.append_time;
   run_.probe.records.add(frame.records.size());
   run_.probe.bytes.add(bytes);
-  return {};
+  return bytes;
 }
 
 Result<void> PartitionRun::pass_over(const RecordPlace& place, std::string_view record) {

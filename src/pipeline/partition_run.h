@@ -40,7 +40,8 @@ class PartitionRun {
                                                     const log::PartitionRange& range);
   ~PartitionRun();
 
-  Result<void> fold(const log::Frame& frame);
+  // How many bytes of records that were.
+  Result<std::uint64_t> fold(const log::Frame& frame);
   // Goes on at `to`; what lies before it is lost.
   void skip_to(log::Offset to);
   void flush(bool all);

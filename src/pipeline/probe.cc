@@ -21,6 +21,8 @@ Probe::Probe(telemetry::Registry& registry, const std::string& stage)
                        name("checkpoint_bytes_total", "Bytes that checkpoints wrote.", stage)),
       passed_over(registry, name("passed_over_total",
                                  "Records passed over because they crashed the stage.", stage)),
+      rests(registry,
+            name("rests_total", "Times that a worker had caught up and waited for more.", stage)),
       gap_records(registry,
                   name("gap_records_total",
                        "Records that retention deleted before the stage read them.", stage)),

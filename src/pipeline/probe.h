@@ -18,6 +18,7 @@ struct Probe {
   telemetry::Counter checkpoints;
   telemetry::Counter checkpoint_bytes;
   telemetry::Counter passed_over;
+  telemetry::Counter rests;
   telemetry::Counter gap_records;
   telemetry::Counter quarantined_records;
   telemetry::Gauge lag_records;

@@ -109,8 +109,24 @@ TEST_F(RunnerTest, WhatTricklesInIsMadeDurableTogether) {
   const double groups = metric("log_groups_total{topic=\"out\"}");
   EXPECT_GT(groups, 0);
   EXPECT_LE(groups, kAppends / 2);
+  EXPECT_GT(stage_metric("rests_total"), 0);
   ASSERT_TRUE(runner->stop());
   EXPECT_EQ(folder_->everything("out")[0].size(), std::size_t{kAppends});
+}
+
+// Of a backlog the disk may hold a hundredth of its bytes.
+TEST_F(RunnerTest, ABacklogIsNotRestedOver) {
+  folder_ =
+      std::make_unique<StageFolder>(path_, clock_, io::posix_file_system(), log::Compression::Lz4);
+  const auto in = folder_->input();
+  constexpr int kAppends = 20;
+  for (int i = 0; i < kAppends; ++i)
+    StageFolder::append(*in, 0, {std::string(600 << 10, static_cast<char>('a' + i))});
+  NumberingStage stage;
+  const auto runner = start(stage);
+  ASSERT_TRUE(stage.wait_for_folded(kAppends));
+  EXPECT_EQ(stage_metric("rests_total"), 0);
+  ASSERT_TRUE(runner->stop());
 }
 
 TEST_F(RunnerTest, WorkersShareThePartitions) {

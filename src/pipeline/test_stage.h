@@ -130,11 +130,14 @@ inline Result<std::unique_ptr<Fold>> NumberingStage::open_fold(const FoldPlace& 
 class StageFolder {
  public:
   StageFolder(std::string folder, const Clock& clock,
-              io::FileSystem& files = io::posix_file_system())
+              io::FileSystem& files = io::posix_file_system(),
+              log::Compression compression = log::Compression::None)
       : folder_(std::move(folder)) {
-    log_ = log::open_local_log(
-        {.folder = folder_ + "/log", .segment_bytes = 64 << 10, .pool_segments = 0}, files, clock,
-        registry_);
+    log_ = log::open_local_log({.folder = folder_ + "/log",
+                                .segment_bytes = 64 << 10,
+                                .pool_segments = 0,
+                                .compression = compression},
+                               files, clock, registry_);
   }
 
   RunnerSettings settings() const {

@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kPatienceHeldBack{1};
 // A worker that has caught up rests before it reads again: what comes meanwhile is folded and made
 // durable together, rather than with a sync of the outputs for each group of the input.
 constexpr std::chrono::milliseconds kRest{10};
-constexpr std::uint64_t kCaughtUpBytes = kFetchBytes / 4;  // fewer at once
+constexpr std::uint64_t kCaughtUpBytes = kFetchBytes / 4;  // fewer at once, of records
 constexpr std::chrono::microseconds kUnreadablePatience = std::chrono::seconds(30);
 
 // Threads that open partitions at the start: a store is opened with a dozen waits for the disk, and
@@ -94,7 +94,10 @@ Result<void> Worker::work(const std::atomic<Ending>& ending) {
       std::this_thread::sleep_for(kPatience);
       fetched_ = with_.clock.monotonic();
     } else {
-      if (std::exchange(is_rest_due_, false)) std::this_thread::sleep_for(kRest);
+      if (std::exchange(is_rest_due_, false)) {
+        with_.run.probe.rests.add();
+        std::this_thread::sleep_for(kRest);
+      }
       FS_TRY(const log::Fetched fetched, fetch());
       FS_TRY(take(fetched));
       flush(false);
@@ -131,14 +134,14 @@ Result<void> Worker::take(const log::Fetched& fetched) {
     case log::Fetched::Status::End:
       return {};
     case log::Fetched::Status::Frames: {
-      std::uint64_t bytes = 0;
+      std::uint64_t bytes = 0;  // as the reader bounds them: a backlog can be compressed a lot
       for (const log::Frame& frame : fetched.frames) {
-        FS_TRY(partition(frame.partition).fold(frame));
-        bytes += frame.stored_bytes;
+        FS_TRY(const std::uint64_t folded, partition(frame.partition).fold(frame));
+        bytes += folded;
+        input_bytes_ += frame.stored_bytes;
       }
-      input_bytes_ += bytes;
       has_input_ = true;
-      is_rest_due_ = bytes < kCaughtUpBytes;
+      is_rest_due_ = bytes < share(kCaughtUpBytes);
       return {};
     }
     case log::Fetched::Status::OutOfRange:
