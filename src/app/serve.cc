@@ -97,10 +97,6 @@ class RolesLock {
   int fd_;
 };
 
-// What works off a backlog takes the cores that the front door and people leave: a tenth of what
-// they get where both want one.
-constexpr int kProcessorNiceness = 10;
-
 ChildCommand role_command(const ServeOptions& options, std::string name, const std::string& role,
                           const std::string& stages) {
   std::vector<std::string> arguments = {"serve", "--role", role};
@@ -112,7 +108,7 @@ ChildCommand role_command(const ServeOptions& options, std::string name, const s
                       .program = {},
                       .environment = {},
                       .is_essential = role == "gateway",
-                      .niceness = role == "processor" ? kProcessorNiceness : 0,
+                      .gives_way = role == "processor",  // it works off backlogs
                       .takes_hangup = true};
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "app/exit_status.h"
+#include "io/give_way.h"
 #include "telemetry/tell.h"
 
 namespace flagstream::app {
@@ -34,7 +35,7 @@ constexpr std::int64_t kStopPatience = 10 * kMicrosPerSecond;
   if (command.inherited_fd >= 0) ::fcntl(command.inherited_fd, F_SETFD, 0);
   // Until it waits for the signal: what is blocked is not ignored.
   if (command.takes_hangup) ::signal(SIGHUP, SIG_IGN);
-  if (command.niceness > 0) (void)!::nice(command.niceness);
+  if (command.gives_way) io::give_way();
   ::setenv(kReadyVariable, std::to_string(ready_fd).c_str(), 1);
   for (const auto& [name, value] : command.environment) ::setenv(name.c_str(), value.c_str(), 1);
   std::vector<std::string> words = command.arguments;

@@ -30,7 +30,7 @@ struct ChildCommand {
   std::vector<std::pair<std::string, std::string>> environment;  // added to ours
   bool is_essential = false;  // without it nothing is worth running
   int inherited_fd = -1;      // a descriptor that stays open in the child; -1: none
-  int niceness = 0;           // added to ours: it gives way to what is less nice
+  bool gives_way = false;     // to the others (io/give_way.h)
   bool takes_hangup = false;  // SIGHUP is handed on to it and does not end it
 };
 

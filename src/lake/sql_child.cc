@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "io/file_system.h"
+#include "io/give_way.h"
 #include "json/json.h"
 #include "lake/delta_table.h"
 #include "lake/duckdb_json.h"
@@ -29,7 +30,6 @@ namespace {
 constexpr std::size_t kRequestBytesMax = 1 << 20;
 constexpr std::size_t kErrorBytesMax = 4 << 10;
 constexpr rlim_t kFilesMax = 4'096;
-constexpr int kNiceness = 15;  // behind the front door, and behind what works off a backlog
 // Beside DuckDB's own limit: code, stacks, what its allocator reserves, and the result.
 [[maybe_unused]] constexpr std::uint64_t kAddressSlackBytes = 1ull << 30;
 
@@ -50,7 +50,7 @@ void limit(int resource, rlim_t value) {
 // What no query can get around, even through a fault of DuckDB.
 void confine(const SqlSettings& settings) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  (void)!::nice(kNiceness);
+  io::give_way();
   ::signal(SIGXFSZ, SIG_IGN);  // a write to a file is then an error, and not a crash
   limit(RLIMIT_FSIZE, 0);
   limit(RLIMIT_CORE, 0);
