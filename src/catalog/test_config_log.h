@@ -56,7 +56,7 @@ class ConfigLog final : public log::Log {
   class MemoryAppender final : public log::Appender {
    public:
     MemoryAppender(ConfigLog& log, Records& records) : log_(log), records_(records) {}
-    void append(log::Partition, log::Batch batch, Completion done) override {
+    void enqueue(log::Partition, log::Batch batch, Completion done) override {
       const Next outcome = std::exchange(log_.next, Next::Works);
       const log::Offset first = records_.size();
       if (outcome != Next::Fails) {
@@ -71,6 +71,7 @@ class ConfigLog final : public log::Log {
       done(fail(outcome == Next::Fails ? ErrorKind::Unavailable : ErrorKind::Indeterminate,
                 "as the test wants"));
     }
+    void start() override {}
 
    private:
     ConfigLog& log_;

@@ -29,7 +29,7 @@ class RecordingAppender final : public log::Appender {
     std::string record;
   };
 
-  void append(log::Partition partition, log::Batch batch, Completion done) override {
+  void enqueue(log::Partition partition, log::Batch batch, Completion done) override {
     entries.push_back({partition, batch.bytes().substr(sizeof(std::uint32_t))});
     if (hold) {
       held = std::move(done);
@@ -37,6 +37,7 @@ class RecordingAppender final : public log::Appender {
     }
     std::thread([this, done = std::move(done)]() mutable { done(answer()); }).join();
   }
+  void start() override { entries_at_start.push_back(entries.size()); }
 
   Result<log::Appended> answer() const {
     if (error) return fail(*error, "injected");
@@ -44,6 +45,7 @@ class RecordingAppender final : public log::Appender {
   }
 
   std::vector<Entry> entries;
+  std::vector<std::size_t> entries_at_start;
   std::optional<ErrorKind> error;
   bool hold = false;
   Completion held;
@@ -489,6 +491,20 @@ TEST_F(EventsApiTest, EveryRequestEndsInOneCounter) {
       "flagstream_ingest_payloads_total{outcome=\"rejected\",reason=\"unauthenticated\"} 1\n"));
   EXPECT_TRUE(holds("flagstream_ingest_events_total 2\n"));
   EXPECT_TRUE(holds("flagstream_ingest_in_flight_bytes 0\n"));
+}
+
+TEST(DurableAppend, WhatAppendsInOneTurnOfTheLoopIsStartedTogether) {
+  RecordingAppender appender;
+  net::io_context context;
+  for (int i = 0; i < 3; ++i) {
+    log::Batch batch;
+    batch.add({"x"});
+    net::co_spawn(context, durable_append(appender, 0, std::move(batch)),
+                  [](std::exception_ptr, const Result<log::Appended>& done) { EXPECT_TRUE(done); });
+  }
+  context.run();
+  ASSERT_FALSE(appender.entries_at_start.empty());
+  EXPECT_EQ(appender.entries_at_start.front(), 3u);
 }
 
 }  // namespace

@@ -27,6 +27,11 @@ void Batch::compress(Compression how) {
   compression_ = how;
 }
 
+void Appender::append(Partition partition, Batch batch, Completion done) {
+  enqueue(partition, std::move(batch), std::move(done));
+  start();
+}
+
 Result<Appended> Appender::append_and_wait(Partition partition, Batch batch) {
   std::mutex mutex;
   std::condition_variable changed;

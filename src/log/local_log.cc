@@ -128,7 +128,7 @@ class LocalAppender final : public Appender {
     care_.join();
   }
 
-  void append(Partition partition, Batch batch, Completion done) override {
+  void enqueue(Partition partition, Batch batch, Completion done) override {
     if (batch.size() > kBatchBytesMax)
       return done(fail(ErrorKind::TooLarge, "a batch is larger than 64 MiB"));
     if (partition >= partitions_)
@@ -138,18 +138,19 @@ class LocalAppender final : public Appender {
     batch.compress(compression_);
     const std::size_t size = batch.size();
     {
-      const std::unique_lock lock(mutex_);
+      const std::lock_guard lock(mutex_);
       const bool is_full = queue_bytes_ > 0 && queue_bytes_ + size > queue_bytes_max_;
       if (!is_full && !is_stopping_) {
         queue_bytes_ += size;
         queue_.push_back({{.partition = partition, .batch = std::move(batch)}, std::move(done)});
-        if (queue_.size() == 1) changed_.notify_one();
         return;
       }
     }
     probe_.refused.add();
     done(fail(ErrorKind::ResourceExhausted, "too much waits to be written"));
   }
+
+  void start() override { changed_.notify_one(); }
 
   void set_retention(std::chrono::microseconds retention, std::uint64_t retention_bytes) override {
     const std::lock_guard lock(mutex_);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <future>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -396,6 +397,37 @@ TEST_F(LocalLogTest, WhatIsWaitingIsFinishedBeforeTheAppenderGoes) {
   }
   EXPECT_EQ(done.load(), 200);
   EXPECT_EQ(log_->info("t")->partitions[0].end, 200u);
+}
+
+TEST_F(LocalLogTest, WhatIsEnqueuedIsWrittenTogetherOnceStarted) {
+  const auto to = appender();
+  append(*to, 0, {"a"});
+  std::atomic<int> done{0};
+  for (int i = 0; i < 200; ++i) {
+    Batch batch;
+    batch.add({"x"});
+    to->enqueue(0, std::move(batch), [&](Result<Appended> result) { done += result ? 1 : 0; });
+  }
+  to->start();
+  append(*to, 0, {"b"});
+  EXPECT_EQ(done.load(), 200);
+  // One each for "a", for all of these and for "b"; the committer may have looked just meanwhile.
+  const std::string scrape = registry_.scrape();
+  const std::string_view groups = "flagstream_log_groups_total{topic=\"t\"} ";
+  ASSERT_NE(scrape.find(groups), std::string::npos);
+  EXPECT_LE(std::stoi(scrape.substr(scrape.find(groups) + groups.size())), 4);
+}
+
+TEST_F(LocalLogTest, WhatIsEnqueuedAndNotStartedIsWrittenALittleLater) {
+  const auto to = appender();
+  std::promise<Result<Appended>> done;
+  Batch batch;
+  batch.add({"x"});
+  to->enqueue(0, std::move(batch),
+              [&](Result<Appended> result) { done.set_value(std::move(result)); });
+  auto waiting = done.get_future();
+  ASSERT_EQ(waiting.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  EXPECT_TRUE(waiting.get());
 }
 
 }  // namespace

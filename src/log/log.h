@@ -78,7 +78,12 @@ class Appender {
   using Completion = std::move_only_function<void(Result<Appended>)>;
 
   virtual ~Appender() = default;  // completes or fails everything first
-  virtual void append(Partition partition, Batch batch, Completion done) = 0;
+  // Takes a batch to be written with others once start() is called, or a little later without it.
+  virtual void enqueue(Partition partition, Batch batch, Completion done) = 0;
+  // Has what was enqueued written as soon as can be.
+  virtual void start() = 0;
+  // Both.
+  void append(Partition partition, Batch batch, Completion done);
   // Replaces what TopicOptions said; within a second whole files go by it.  Without effect where
   // nothing is ever deleted.
   virtual void set_retention(std::chrono::microseconds /*retention*/,

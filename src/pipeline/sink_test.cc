@@ -11,9 +11,10 @@ namespace {
 // Takes appends and completes them when told.
 class ManualAppender final : public log::Appender {
  public:
-  void append(log::Partition partition, log::Batch batch, Completion done) override {
+  void enqueue(log::Partition partition, log::Batch batch, Completion done) override {
     waiting.push_back({partition, std::move(batch), std::move(done)});
   }
+  void start() override {}
   // Of the oldest append; its records as one text.
   std::string complete(Result<log::Appended> outcome = log::Appended{}) {
     Waiting oldest = std::move(waiting.front());
