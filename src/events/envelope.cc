@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <span>
 #include <utility>
 
 #include <simdjson.h>
@@ -22,142 +21,136 @@ std::string_view trimmed(std::string_view text) {
 
 std::unexpected<Error> invalid(const char* what) { return fail(ErrorKind::InvalidArgument, what); }
 
-// Takes the brackets outside of strings in order, and the commas of the outermost array.  Depth
-// costs one bit, so that depth is no danger.
+constexpr std::size_t kBlockBytes = 64;
+constexpr std::size_t kChunkBlocks = 64;
+constexpr std::size_t kChunkBytes = kChunkBlocks * kBlockBytes;
+
+// What stands outside of strings in a piece of the text.
+struct Chunk {
+  std::size_t begin = 0;   // its place in the text
+  std::size_t blocks = 0;  // how many it has
+  std::size_t bracket_count = 0;
+  std::array<std::uint64_t, kChunkBlocks> commas;  // one bit for each byte
+  // The place of each within the chunk, in order; written four at a time, so the last may be
+  // followed by what means nothing.
+  std::array<std::uint16_t, kChunkBytes + 4> brackets;
+};
+
+// Follows brackets, and counts or keeps what stands between the commas of the outermost array.
+// Which brackets are open is a word, whose highest bit stands before them: 1 for '[', 0 for '{',
+// the innermost last.  What does not fit goes to a list, so that depth costs one bit and is no
+// danger.
 class Outline {
  public:
-  // `text`: without blanks at its ends.
+  // `text`: without blanks at its ends, and not empty.  Whatever begins with no opening bracket is
+  // not to be taken.
   Outline(std::string_view text, std::vector<std::string_view>* texts)
-      : text_(text), texts_(texts) {}
+      : text_(text),
+        texts_(texts),
+        is_array_(text.front() == '['),
+        event_begin_(is_array_ ? 1 : 0),
+        level_of_events_(is_array_ ? 1 : kNowhere) {}
 
-  bool is_comma_between_events() const { return depth_ == 1 && is_array_; }
-  // One more event has ended; false: too many.
-  bool comma(std::size_t at) { return end_event(at); }
-  bool commas(std::uint32_t count) {
-    events_ += count;
-    return !too_many_events();
-  }
-  bool keeps_texts() const { return texts_ != nullptr; }
-
-  // False: the text cannot be one complete array or object.
-  bool bracket(std::size_t at) {
-    const char c = text_[at];
-    const bool is_array = c == '[' || c == ']';
-    if (c == '{' || c == '[') {
-      if (depth_ == 0 && at != 0) return false;
-      if (depth_ == 0) {
-        is_array_ = is_array;
-        event_begin_ = is_array ? 1 : 0;
-      }
-      open(is_array);
-      return true;
+  // False: what follows does not matter any more.
+  [[gnu::always_inline]] inline bool take(const Chunk& chunk) {
+    std::size_t taken = 0;
+    for (std::size_t i = 0; i < chunk.bracket_count; ++i) {
+      const std::size_t place = chunk.brackets[i];
+      if (is_between_events() && !take_commas(chunk, taken, place)) return false;
+      if (!take_bracket(chunk.begin + place)) return false;
+      taken = place + 1;
     }
-    return depth_ > 0 && close(at, is_array);
+    return !is_between_events() || take_commas(chunk, taken, chunk.blocks * kBlockBytes);
   }
 
   Result<Envelope> finish() const {
-    if (too_many_events()) return fail(ErrorKind::TooLarge, "too many events in one payload");
-    if (!closed_) return invalid("body is not one complete JSON array or object");
+    if (!is_mismatched_ && has_too_many_events())
+      return fail(ErrorKind::TooLarge, "too many events in one payload");
+    if (is_mismatched_ || !is_closed_)
+      return invalid("body is not one complete JSON array or object");
     return Envelope{.is_array = is_array_, .events = events_};
   }
 
  private:
-  bool too_many_events() const { return events_ > kEventsPerPayloadMax; }
+  static constexpr std::uint64_t kNoneOpen = 1;
+  static constexpr std::uint64_t kFull = std::uint64_t{1} << 63;
+  static constexpr unsigned kKeptBits = 32;  // when a word is full
+  static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
 
-  void open(bool array) {
-    const std::size_t word = depth_ / 64;
-    if (word == arrays_.size()) arrays_.push_back(0);
-    const std::uint64_t bit = std::uint64_t{1} << (depth_ % 64);
-    arrays_[word] = array ? (arrays_[word] | bit) : (arrays_[word] & ~bit);
-    ++depth_;
+  bool has_too_many_events() const { return events_ > kEventsPerPayloadMax; }
+  bool is_between_events() const { return open_ >> 1 == level_of_events_; }
+
+  // Without a branch that depends on the text but for what is rare.
+  [[gnu::always_inline]] inline bool take_bracket(std::size_t at) {
+    // '[' 5b, ']' 5d, '{' 7b, '}' 7d.
+    const auto c = static_cast<std::uint64_t>(text_[at]);
+    const std::uint64_t is_array = ~(c >> 5) & 1;
+    const std::uint64_t opens = (c >> 1) & 1;
+    is_mismatched_ |= (~opens & (open_ ^ is_array) & 1) != 0;
+    open_ = ((open_ << 1 | is_array) & (0 - opens)) | ((open_ >> 1) & (opens - 1));
+    if (open_ - 2 < kFull - 2) return true;
+    return open_ == kNoneOpen ? close_word(at) : fill_word();
   }
 
-  bool close(std::size_t at, bool array) {
-    --depth_;
-    const bool opened_array = (arrays_[depth_ / 64] >> (depth_ % 64)) & 1;
-    if (opened_array != array) return false;
-    if (depth_ > 0) return true;
-    if (at + 1 != text_.size()) return false;  // something follows
-    closed_ = true;
-    if (!is_array_) return end_event(at + 1);
-    const bool is_empty = events_ == 0 && trimmed(text_.substr(1, at - 1)).empty();
-    return is_empty || end_event(at);
-  }
-
-  bool end_event(std::size_t at) {
-    ++events_;
-    if (too_many_events()) return false;
-    if (texts_ != nullptr)
-      texts_->push_back(trimmed(text_.substr(event_begin_, at - event_begin_)));
-    event_begin_ = at + 1;
+  bool fill_word() {
+    deeper_.push_back(open_ >> kKeptBits);
+    constexpr std::uint64_t kHighest = std::uint64_t{1} << kKeptBits;
+    open_ = kHighest | (open_ & (kHighest - 1));
+    level_of_events_ = kNowhere;
     return true;
   }
 
-  std::string_view text_;
-  std::vector<std::string_view>* texts_;
-  std::vector<std::uint64_t> arrays_;  // one bit for each open bracket: 1 for '['
-  std::size_t depth_ = 0;
-  std::size_t event_begin_ = 0;
-  std::uint32_t events_ = 0;
-  bool is_array_ = false;
-  bool closed_ = false;
-};
-
-// Where the bytes that matter stand in a block of 64: one bit for each byte.
-constexpr std::size_t kBlockBytes = 64;
-struct Marks {
-  std::uint64_t quotes = 0;
-  std::uint64_t backslashes = 0;
-  std::uint64_t brackets = 0;
-  std::uint64_t commas = 0;
-};
-
-using Block = unsigned char __attribute__((ext_vector_type(64)));
-using BlockBits = bool __attribute__((ext_vector_type(64)));
-
-// The compiler makes of this what the instruction set of its caller has.
-__attribute__((always_inline)) inline void mark_blocks(const char* bytes, std::span<Marks> out) {
-  for (Marks& marks : out) {
-    Block block;
-    std::memcpy(&block, bytes, kBlockBytes);
-    bytes += kBlockBytes;
-    const Block folded = block | 0x20;  // '[' becomes '{', ']' becomes '}'; nothing else does
-    marks.quotes = std::bit_cast<std::uint64_t>(__builtin_convertvector(block == '"', BlockBits));
-    marks.backslashes =
-        std::bit_cast<std::uint64_t>(__builtin_convertvector(block == '\\', BlockBits));
-    marks.brackets = std::bit_cast<std::uint64_t>(
-        __builtin_convertvector((folded == '{') | (folded == '}'), BlockBits));
-    marks.commas = std::bit_cast<std::uint64_t>(__builtin_convertvector(block == ',', BlockBits));
+  bool close_word(std::size_t at) {
+    if (!deeper_.empty()) {
+      open_ = deeper_.back();
+      deeper_.pop_back();
+      if (deeper_.empty() && is_array_) level_of_events_ = 1;
+      return true;
+    }
+    is_closed_ = at + 1 == text_.size();  // else something follows
+    const bool is_empty = is_array_ && events_ == 0 && trimmed(text_.substr(1, at - 1)).empty();
+    if (is_closed_ && !is_empty) end_event(is_array_ ? at : at + 1);
+    return false;
   }
-}
 
-using MarkBlocks = void (*)(const char* bytes, std::span<Marks> out);
+  // Those of the chunk's bytes from `begin` to `end`; false: too many events.
+  bool take_commas(const Chunk& chunk, std::size_t begin, std::size_t end) {
+    for (std::size_t block = begin / kBlockBytes; block * kBlockBytes < end; ++block) {
+      const std::size_t first = block * kBlockBytes;
+      std::uint64_t commas = chunk.commas[block];
+      if (begin > first) commas &= ~std::uint64_t{0} << (begin - first);
+      if (end < first + kBlockBytes) commas &= (std::uint64_t{1} << (end - first)) - 1;
+      if (texts_ == nullptr) {
+        events_ += static_cast<std::uint32_t>(std::popcount(commas));
+        if (has_too_many_events()) return false;
+        continue;
+      }
+      for (; commas != 0; commas &= commas - 1) {
+        end_event(chunk.begin + first + static_cast<std::size_t>(std::countr_zero(commas)));
+        if (has_too_many_events()) return false;
+      }
+    }
+    return true;
+  }
 
-void mark_blocks_anywhere(const char* bytes, std::span<Marks> out) { mark_blocks(bytes, out); }
-#ifdef __x86_64__
-__attribute__((target("avx2"))) void mark_blocks_avx2(const char* bytes, std::span<Marks> out) {
-  mark_blocks(bytes, out);
-}
-__attribute__((target("avx512bw"))) void mark_blocks_avx512(const char* bytes,
-                                                            std::span<Marks> out) {
-  mark_blocks(bytes, out);
-}
-#endif
+  void end_event(std::size_t at) {
+    ++events_;
+    if (texts_ != nullptr)
+      texts_->push_back(trimmed(text_.substr(event_begin_, at - event_begin_)));
+    event_begin_ = at + 1;
+  }
 
-// For each instruction set that this machine has, the fastest last.
-std::vector<MarkBlocks> all_mark_blocks() {
-  std::vector<MarkBlocks> all = {mark_blocks_anywhere};
-#ifdef __x86_64__
-  if (__builtin_cpu_supports("avx2") != 0) all.push_back(mark_blocks_avx2);
-  if (__builtin_cpu_supports("avx512bw") != 0) all.push_back(mark_blocks_avx512);
-#endif
-  return all;
-}
-
-MarkBlocks fastest_mark_blocks() {
-  static const MarkBlocks fastest = all_mark_blocks().back();
-  return fastest;
-}
+  const std::string_view text_;
+  std::vector<std::string_view>* const texts_;
+  const bool is_array_;
+  std::size_t event_begin_;
+  std::uint64_t level_of_events_;  // of open_ without its last bit; kNowhere while it is deeper
+  std::uint64_t open_ = kNoneOpen;
+  std::vector<std::uint64_t> deeper_;
+  std::uint32_t events_ = 0;
+  bool is_mismatched_ = false;
+  bool is_closed_ = false;
+};
 
 // Of each bit, whether the number of set bits up to it is odd.
 std::uint64_t running_parity(std::uint64_t bits) {
@@ -169,16 +162,17 @@ std::uint64_t running_parity(std::uint64_t bits) {
 class StringFollower {
  public:
   // A bit for each byte of the block that is within a string.
-  std::uint64_t inside(const Marks& marks) {
+  [[gnu::always_inline]] inline std::uint64_t inside(std::uint64_t quotes,
+                                                     std::uint64_t backslashes) {
     std::uint64_t escaped = std::exchange(escapes_next_, 0);
     // Mostly there is none.  One outside of a string escapes a quote, too.
-    for (std::uint64_t left = marks.backslashes; left != 0; left &= left - 1) {
+    for (std::uint64_t left = backslashes; left != 0; left &= left - 1) {
       const std::uint64_t bit = left & -left;
       if ((escaped & bit) != 0) continue;
       escaped |= bit << 1;
       if (bit >> 63 != 0) escapes_next_ = 1;
     }
-    const std::uint64_t inside = running_parity(marks.quotes & ~escaped) ^ open_;
+    const std::uint64_t inside = running_parity(quotes & ~escaped) ^ open_;
     open_ = inside >> 63 != 0 ? ~std::uint64_t{0} : 0;
     return inside;
   }
@@ -189,114 +183,121 @@ class StringFollower {
   std::uint64_t open_ = 0;          // all bits: a string goes on in the next block
 };
 
-// False: the outline has seen enough.
-bool take_block(Outline& outline, std::size_t at, std::uint64_t brackets, std::uint64_t commas) {
-  const auto take_commas = [&](std::uint64_t bits) {
-    if (bits == 0 || !outline.is_comma_between_events()) return true;
-    if (!outline.keeps_texts()) return outline.commas(std::popcount(bits));
-    for (; bits != 0; bits &= bits - 1) {
-      if (!outline.comma(at + static_cast<std::size_t>(std::countr_zero(bits)))) return false;
+using Block = unsigned char __attribute__((ext_vector_type(64)));
+using BlockBits = bool __attribute__((ext_vector_type(64)));
+
+// Finds what matters in a block, which has the number `block` in its chunk: sets a bit for each
+// comma, and writes the place of each bracket, of which it returns the number.
+[[gnu::always_inline]] inline std::size_t find_in_block(const char* bytes, std::size_t block,
+                                                        StringFollower& strings,
+                                                        std::uint64_t& commas,
+                                                        std::uint16_t* places) {
+  Block lanes;
+  std::memcpy(&lanes, bytes, kBlockBytes);
+  const Block folded = lanes | 0x20;  // '[' becomes '{', ']' becomes '}'; nothing else does
+  const auto quotes =
+      std::bit_cast<std::uint64_t>(__builtin_convertvector(lanes == '"', BlockBits));
+  const auto backslashes =
+      std::bit_cast<std::uint64_t>(__builtin_convertvector(lanes == '\\', BlockBits));
+  const std::uint64_t outside = ~strings.inside(quotes, backslashes);
+  commas = std::bit_cast<std::uint64_t>(__builtin_convertvector(lanes == ',', BlockBits)) & outside;
+  auto brackets = std::bit_cast<std::uint64_t>(
+                      __builtin_convertvector((folded == '{') | (folded == '}'), BlockBits)) &
+                  outside;
+  const auto found = static_cast<std::size_t>(std::popcount(brackets));
+  // Four at a time, whether there are so many or not: mostly that is one step for a block.
+  std::size_t written = 0;
+  do {
+    for (int i = 0; i < 4; ++i, brackets &= brackets - 1) {
+      places[written++] = static_cast<std::uint16_t>(
+          block * kBlockBytes + static_cast<std::size_t>(std::countr_zero(brackets)));
     }
-    return true;
-  };
-  for (; brackets != 0; brackets &= brackets - 1) {
-    const std::uint64_t before = (brackets & -brackets) - 1;
-    if (!take_commas(commas & before)) return false;
-    commas &= ~before;
-    if (!outline.bracket(at + static_cast<std::size_t>(std::countr_zero(brackets)))) return false;
+  } while (written < found);
+  return found;
+}
+
+// `text`: without blanks at its ends, and not empty.  Whether it ends inside a string.  The
+// compiler makes of this what the instruction set of its caller has.
+[[gnu::always_inline]] inline bool follow(std::string_view text, Outline& outline) {
+  Chunk chunk;
+  StringFollower strings;
+  bool goes_on = text.front() == '[' || text.front() == '{';
+  for (; chunk.begin < text.size(); chunk.begin += kChunkBytes) {
+    const std::string_view rest = text.substr(chunk.begin, kChunkBytes);
+    std::size_t blocks = 0;
+    std::size_t brackets = 0;
+    for (; rest.size() - blocks * kBlockBytes >= kBlockBytes; ++blocks) {
+      brackets += find_in_block(rest.data() + blocks * kBlockBytes, blocks, strings,
+                                chunk.commas[blocks], chunk.brackets.data() + brackets);
+    }
+    if (const std::string_view last = rest.substr(blocks * kBlockBytes); !last.empty()) {
+      std::array<char, kBlockBytes> filled{};
+      std::ranges::copy(last, filled.begin());
+      brackets += find_in_block(filled.data(), blocks, strings, chunk.commas[blocks],
+                                chunk.brackets.data() + brackets);
+      ++blocks;
+    }
+    chunk.blocks = blocks;
+    chunk.bracket_count = brackets;
+    goes_on = goes_on && outline.take(chunk);
   }
-  return take_commas(commas);
+  return strings.is_open();
+}
+
+using Follow = bool (*)(std::string_view text, Outline& outline);
+
+bool follow_anywhere(std::string_view text, Outline& outline) { return follow(text, outline); }
+#ifdef __x86_64__
+[[gnu::target("avx2,bmi,bmi2")]] bool follow_avx2(std::string_view text, Outline& outline) {
+  return follow(text, outline);
+}
+[[gnu::target("avx512bw,bmi,bmi2")]] bool follow_avx512(std::string_view text, Outline& outline) {
+  return follow(text, outline);
+}
+#endif
+
+// For each instruction set that this machine has, the fastest last.
+std::vector<Follow> all_follows() {
+  std::vector<Follow> all = {follow_anywhere};
+#ifdef __x86_64__
+  const bool has_bits = __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0;
+  if (has_bits && __builtin_cpu_supports("avx2") != 0) all.push_back(follow_avx2);
+  if (has_bits && __builtin_cpu_supports("avx512bw") != 0) all.push_back(follow_avx512);
+#endif
+  return all;
+}
+
+Follow fastest_follow() {
+  static const Follow fastest = all_follows().back();
+  return fastest;
 }
 
 Result<Envelope> outline_of(std::string_view body, std::vector<std::string_view>* texts,
-                            MarkBlocks mark = fastest_mark_blocks()) {
+                            Follow follow_text = fastest_follow()) {
+  if (body.empty()) return invalid("body is empty");
   const std::string_view text = trimmed(body);
   if (text.empty()) return invalid("body holds no JSON");
   Outline outline(text, texts);
-  StringFollower strings;
-  std::array<Marks, 64> marks;
-  std::size_t at = 0;
-  bool goes_on = text.front() == '[' || text.front() == '{';
-  const auto take = [&](std::size_t blocks) {
-    for (std::size_t i = 0; i < blocks; ++i, at += kBlockBytes) {
-      const std::uint64_t outside = ~strings.inside(marks[i]);
-      goes_on = goes_on &&
-                take_block(outline, at, marks[i].brackets & outside, marks[i].commas & outside);
-    }
-  };
-  while (text.size() - at >= kBlockBytes) {
-    const std::size_t blocks = std::min(marks.size(), (text.size() - at) / kBlockBytes);
-    mark(text.data() + at, std::span(marks).first(blocks));
-    take(blocks);
-  }
-  std::array<char, kBlockBytes> rest{};
-  std::copy(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), rest.begin());
-  mark(rest.data(), std::span(marks).first(1));
-  take(1);
   // Of several faults this one is told: it is what a body that was cut short looks like.
-  if (strings.is_open()) return invalid("body ends inside a string");
+  if (follow_text(text, outline)) return invalid("body ends inside a string");
   if (!simdjson::validate_utf8(body.data(), body.size())) return invalid("body is not UTF-8");
-  return outline.finish();
-}
-
-bool is_bracket(char c) { return c == '{' || c == '}' || c == '[' || c == ']'; }
-
-// The offset of the quote that ends the string whose first quote is at `at`; npos if none does.
-std::size_t end_of_string(std::string_view body, std::size_t at) {
-  for (++at; at < body.size(); ++at) {
-    if (body[at] == '"') return at;
-    if (body[at] == '\\') ++at;
-  }
-  return std::string_view::npos;
-}
-
-// The same, byte by byte.
-Result<Envelope> outline_of_bytes(std::string_view body) {
-  if (!simdjson::validate_utf8(body.data(), body.size())) return invalid("body is not UTF-8");
-  const std::string_view text = trimmed(body);
-  if (text.empty() || (text.front() != '[' && text.front() != '{'))
-    return invalid("body is not one complete JSON array or object");
-  Outline outline(text, nullptr);
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const char c = text[at];
-    if (c == '\\' && at + 1 < text.size() && (text[at + 1] == '"' || text[at + 1] == '\\')) {
-      ++at;
-    } else if (c == '"') {
-      at = end_of_string(text, at);
-      if (at == std::string_view::npos) return invalid("body ends inside a string");
-    } else if (c == ',') {
-      if (outline.is_comma_between_events() && !outline.comma(at)) break;
-    } else if (is_bracket(c)) {
-      if (!outline.bracket(at)) break;
-    }
-  }
   return outline.finish();
 }
 
 }  // namespace
 
-Result<Envelope> scan_envelope(std::string_view body) {
-  if (body.empty()) return invalid("body is empty");
-  return outline_of(body, nullptr);
-}
+Result<Envelope> scan_envelope(std::string_view body) { return outline_of(body, nullptr); }
 
 Result<Envelope> split_envelope(std::string_view body, std::vector<std::string_view>& texts) {
   texts.clear();
-  if (body.empty()) return invalid("body is empty");
   return outline_of(body, &texts);
 }
 
 std::vector<Result<Envelope>> scan_by_each_instruction_set(std::string_view body) {
   std::vector<Result<Envelope>> all;
-  for (const MarkBlocks mark : all_mark_blocks()) {
-    all.push_back(body.empty() ? invalid("body is empty") : outline_of(body, nullptr, mark));
-  }
+  for (const Follow follow_text : all_follows())
+    all.push_back(outline_of(body, nullptr, follow_text));
   return all;
-}
-
-Result<Envelope> scan_bytes(std::string_view body) {
-  if (body.empty()) return invalid("body is empty");
-  return outline_of_bytes(body);
 }
 
 }  // namespace flagstream::events

@@ -34,7 +34,4 @@ Result<Envelope> split_envelope(std::string_view body, std::vector<std::string_v
 // other.
 std::vector<Result<Envelope>> scan_by_each_instruction_set(std::string_view body);
 
-// scan_envelope() by a loop over bytes.  For the same.
-Result<Envelope> scan_bytes(std::string_view body);
-
 }  // namespace flagstream::events

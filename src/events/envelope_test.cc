@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <simdjson.h>
 
+#include "events/test_envelope.h"
+
 namespace flagstream::events {
 namespace {
 
@@ -102,6 +104,29 @@ TEST(Envelope, DepthIsNoDanger) {
   EXPECT_EQ(events_in(std::string(depth, '[')), -1);
 }
 
+// Open brackets are kept by the word: a depth around its 63 bits, and around what of it is kept.
+TEST(Envelope, EachBracketIsClosedByItsOwnHoweverDeep) {
+  for (const std::size_t depth : {1, 30, 31, 32, 33, 61, 62, 63, 64, 65, 93, 94, 95, 96, 130}) {
+    std::string opened, closing;
+    for (std::size_t i = 0; i < depth; ++i) {
+      const bool is_array = (i * i / 3) % 2 == 0;
+      opened += is_array ? "[1," : "{\"a\":1,";
+      closing = (is_array ? ",1]" : ",\"b\":1}") + closing;
+    }
+    const std::string front = "[0," + opened + "[],{}";
+    const std::string back = ",2,{\"a\":[3,4]}]";
+    EXPECT_EQ(events_in(front + closing + back), 4) << depth;
+    EXPECT_EQ(events_in(front + closing + "]" + back), -1) << depth;
+    for (std::size_t i = 0; i < closing.size(); ++i) {
+      if (closing[i] != ']' && closing[i] != '}') continue;
+      std::string other = closing;
+      other[i] = other[i] == ']' ? '}' : ']';
+      EXPECT_EQ(events_in(front + other + back), -1) << depth << ' ' << i;
+      EXPECT_EQ(events_in(front + other.erase(i, 1) + back), -1) << depth << ' ' << i;
+    }
+  }
+}
+
 TEST(Envelope, SplitGivesTheTextOfEachEventWithoutBlanks) {
   std::vector<std::string_view> texts;
   ASSERT_TRUE(split_envelope("[ {\"a\":1} ,\n2,, \"x,\" ]", texts));
@@ -135,8 +160,8 @@ TEST(Envelope, CharactersOfSeveralBytesMayStandAcrossTheBorderOfABlock) {
 }
 
 // Random texts over the characters that matter, long enough to cross the vector code's blocks of 64
-// bytes: both loops agree, and whatever a parser accepts passes with its count.
-TEST(Envelope, AgreesWithTheByteLoopAndWithAParserOnRandomTexts) {
+// bytes: both ways agree, and whatever a parser accepts passes with its count.
+TEST(Envelope, AgreesWithALoopOverBytesAndWithAParserOnRandomTexts) {
   std::mt19937_64 random(1);
   const std::string_view pieces[] = {"[",   "]",     "{",       "}",  ",",        ":",   "\"",
                                      "\\",  "\"a\"", "\"k\":1", "1",  " ",        "\n",  "\t",
@@ -147,8 +172,7 @@ TEST(Envelope, AgreesWithTheByteLoopAndWithAParserOnRandomTexts) {
     for (auto n = random() % 40; n > 0; --n) body += pieces[random() % std::size(pieces)];
     if (round % 2 == 0) body += "]";
     const int events = events_in(body);
-    const auto by_bytes = scan_bytes(body);
-    ASSERT_EQ(events, events_of(by_bytes)) << body;
+    ASSERT_EQ(events, events_by_bytes(body)) << body;
     const int by_parser = events_by_parser(body);
     if (by_parser == -2) continue;
     ++accepted;
