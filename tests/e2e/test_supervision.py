@@ -30,10 +30,10 @@ def test_what_works_off_a_backlog_gives_way_to_the_front_door():
         niceness = {role: os.getpriority(os.PRIO_PROCESS, server.pid(role)) - ours
                     for role in ("gateway", "control", "processor", "lake")}
         assert niceness == {"gateway": 0, "control": 0, "processor": 10, "lake": 10}
-        ours = os.sched_getaffinity(0)
-        left = ours if len(ours) == 1 else ours - {min(ours)}
+        all_cores = os.sched_getaffinity(0)
+        left = all_cores if len(all_cores) == 1 else all_cores - {min(all_cores)}
         cores = {role: os.sched_getaffinity(server.pid(role)) for role in niceness}
-        assert cores == {"gateway": ours, "control": ours, "processor": left, "lake": left}
+        assert cores == {"gateway": all_cores, "control": all_cores, "processor": left, "lake": left}
 
 
 def can_listen_on_ipv6():
