@@ -408,7 +408,9 @@ io::Task<bool> Connection::answer(const RequestHead& head, Response& response) {
   std::string out;
   append_response_head(out, response, shared_.clock.now());
   if (!has_no_body(response.status) && !response.stream) {
-    fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", body.size());
+    out += "Content-Length: ";
+    out += fmt::format_int(body.size()).str();
+    out += "\r\n";
   }
   if (!keeps_alive)
     out += "Connection: close\r\n";

@@ -4,8 +4,10 @@
 #include <charconv>
 
 #include <boost/asio/ip/address.hpp>
+#include <fmt/format.h>
 
 #include "base/hash.h"
+#include "http/request_parser.h"
 
 namespace flagstream::ingest {
 namespace {
@@ -49,14 +51,6 @@ std::uint32_t schema_of(const http::Headers& headers) {
   return whole && schema > 0 && schema <= kSchemaMax ? schema : 1;
 }
 
-std::string lower_case(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
-}
-
 }  // namespace
 
 void read_request_facts(const http::Request& request, events::proto::PayloadHeader& header) {
@@ -81,9 +75,8 @@ std::string network_of(std::string_view address) {
   if (parsed.is_v6() && parsed.to_v6().is_v4_mapped())
     parsed = ip::make_address_v4(ip::v4_mapped, parsed.to_v6());
   if (parsed.is_v4()) {
-    auto bytes = parsed.to_v4().to_bytes();
-    bytes[3] = 0;
-    return ip::address_v4(bytes).to_string() + "/24";
+    const auto bytes = parsed.to_v4().to_bytes();
+    return fmt::format("{}.{}.{}.0/24", bytes[0], bytes[1], bytes[2]);
   }
   auto bytes = parsed.to_v6().to_bytes();
   std::fill(bytes.begin() + 6, bytes.end(), static_cast<unsigned char>(0));
@@ -93,13 +86,14 @@ std::string network_of(std::string_view address) {
 std::optional<ContentEncoding> content_encoding_of(const http::Headers& headers) {
   ContentEncoding encoding = ContentEncoding::Identity;
   for (const http::Header& header : headers.all()) {
-    if (lower_case(header.name) != "content-encoding") continue;
+    if (!http::equals_without_case(header.name, "Content-Encoding")) continue;
     for (std::string_view rest = header.value; !rest.empty();) {
       const std::string_view item = rest.substr(0, rest.find(','));
       rest.remove_prefix(std::min(rest.size(), item.size() + 1));
-      const std::string coding = lower_case(trimmed(item));
-      if (coding.empty() || coding == "identity") continue;
-      const bool is_gzip = coding == "gzip" || coding == "x-gzip";
+      const std::string_view coding = trimmed(item);
+      if (coding.empty() || http::equals_without_case(coding, "identity")) continue;
+      const bool is_gzip =
+          http::equals_without_case(coding, "gzip") || http::equals_without_case(coding, "x-gzip");
       if (!is_gzip || encoding == ContentEncoding::Gzip) return std::nullopt;
       encoding = ContentEncoding::Gzip;
     }
