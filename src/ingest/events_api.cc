@@ -287,8 +287,9 @@ io::Task<Result<void>> EventsApi::append(const PayloadHeader& header, std::strin
   batch.add({events::encode_payload_head(header), body});
   body = std::string();  // the batch holds it now, and the wait may be long
   FS_CRASH_POINT("ingest.before_append");
-  auto appended = co_await durable_append(
-      with_.payloads, events::partition_of_slot(slot, settings_.partitions), std::move(batch));
+  auto appended = co_await durable_append(with_.payloads, with_.clock,
+                                          events::partition_of_slot(slot, settings_.partitions),
+                                          std::move(batch));
   if (!appended) co_return fail(std::move(appended).error().in("append payload"));
   FS_CRASH_POINT("ingest.after_durable_before_ack");
   co_return Result<void>();

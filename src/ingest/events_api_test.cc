@@ -493,18 +493,46 @@ TEST_F(EventsApiTest, EveryRequestEndsInOneCounter) {
   EXPECT_TRUE(holds("flagstream_ingest_in_flight_bytes 0\n"));
 }
 
-TEST(DurableAppend, WhatAppendsInOneTurnOfTheLoopIsStartedTogether) {
-  RecordingAppender appender;
-  net::io_context context;
-  for (int i = 0; i < 3; ++i) {
+class DurableAppend : public ::testing::Test {
+ protected:
+  void append() {
     log::Batch batch;
     batch.add({"x"});
-    net::co_spawn(context, durable_append(appender, 0, std::move(batch)),
+    net::co_spawn(context, durable_append(appender, clock, 0, std::move(batch)),
                   [](std::exception_ptr, const Result<log::Appended>& done) { EXPECT_TRUE(done); });
   }
+
+  // Appends in each of so many turns of the loop, which follow each other without a pause.
+  void append_in_turns(int turns, std::int64_t micros_each) {
+    append();
+    clock.advance(micros_each);
+    if (turns > 1)
+      net::post(context, [this, turns, micros_each] { append_in_turns(turns - 1, micros_each); });
+  }
+
+  FakeClock clock{0};
+  RecordingAppender appender;
+  net::io_context context;
+};
+
+TEST_F(DurableAppend, WhatALoopAppendsWithoutAPauseIsStartedTogether) {
+  append_in_turns(5, 1);
   context.run();
   ASSERT_FALSE(appender.entries_at_start.empty());
-  EXPECT_EQ(appender.entries_at_start.front(), 3u);
+  EXPECT_EQ(appender.entries_at_start.front(), 5u);
+}
+
+TEST_F(DurableAppend, ALoopThatNeverPausesStartsAfterHalfAMillisecond) {
+  append_in_turns(50, 100);
+  context.run();
+  ASSERT_GE(appender.entries_at_start.size(), 5u);
+  EXPECT_LE(appender.entries_at_start.front(), 10u);
+}
+
+TEST_F(DurableAppend, ALoneAppendIsStartedThoughTheClockStands) {
+  append();
+  context.run();
+  EXPECT_EQ(appender.entries_at_start, std::vector<std::size_t>{1});
 }
 
 }  // namespace

@@ -150,7 +150,14 @@ class LocalAppender final : public Appender {
     done(fail(ErrorKind::ResourceExhausted, "too much waits to be written"));
   }
 
-  void start() override { changed_.notify_one(); }
+  void start() override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (queue_.empty()) return;
+      is_started_ = true;
+    }
+    changed_.notify_one();
+  }
 
   void set_retention(std::chrono::microseconds retention, std::uint64_t retention_bytes) override {
     const std::lock_guard lock(mutex_);
@@ -166,7 +173,7 @@ class LocalAppender final : public Appender {
   // Appends that are not served before the end fail with the queue.
   std::vector<Waiting> take_group() {
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, kHousekeeping, [&] { return !queue_.empty() || is_stopping_; });
+    changed_.wait_for(lock, kHousekeeping, [&] { return is_started_ || is_stopping_; });
     std::vector<Waiting> group;
     std::size_t bytes = 0;
     while (!queue_.empty() &&
@@ -176,6 +183,7 @@ class LocalAppender final : public Appender {
       queue_.pop_front();
     }
     queue_bytes_ -= bytes;
+    is_started_ = !queue_.empty();
     probe_.queue_bytes.set(static_cast<double>(queue_bytes_));
     return group;
   }
@@ -403,6 +411,7 @@ class LocalAppender final : public Appender {
   std::condition_variable care_changed_;  // for the caretaker
   std::deque<Waiting> queue_;
   std::size_t queue_bytes_ = 0;
+  bool is_started_ = false;  // something of the queue is to be written now
   bool is_stopping_ = false;
   std::optional<std::pair<std::chrono::microseconds, std::uint64_t>> new_retention_;
   std::string pool_path_;

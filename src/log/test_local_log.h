@@ -46,10 +46,13 @@ class LocalLogTest : public testing::Test {
     if (!opened) ADD_FAILURE() << opened.error().what;
     return opened ? *std::move(opened) : nullptr;
   }
-  Appended append(Appender& to, Partition partition, std::vector<std::string> records) {
+  static Batch batch_of(const std::vector<std::string>& records) {
     Batch batch;
     for (const std::string& each : records) batch.add({each});
-    const auto done = to.append_and_wait(partition, std::move(batch));
+    return batch;
+  }
+  Appended append(Appender& to, Partition partition, const std::vector<std::string>& records) {
+    const auto done = to.append_and_wait(partition, batch_of(records));
     if (!done) ADD_FAILURE() << done.error().what;
     return done ? *done : Appended{};
   }
@@ -87,6 +90,12 @@ class LocalLogTest : public testing::Test {
           from.skip_to(fetched->partition, fetched->next_offset);
       }
     }
+  }
+  std::uint64_t groups_written() const {
+    const std::string scrape = registry_.scrape();
+    const std::string_view series = "flagstream_log_groups_total{topic=\"t\"} ";
+    const std::size_t at = scrape.find(series);
+    return at == std::string::npos ? 0 : std::stoull(scrape.substr(at + series.size()));
   }
   std::string file(std::uint64_t sequence) const { return segment_path(folder_ + "/t", sequence); }
   std::string contents(const std::string& path) { return *io::posix_file_system().read_file(path); }
