@@ -14,6 +14,43 @@ namespace {
 constexpr std::uint64_t kSegmentBytes = 12 << 10;
 constexpr char kFolder[] = "log/t";
 
+class TopicWriterTest : public testing::Test {
+ protected:
+  void open() { open(disk); }
+  void open(io::FileSystem& files) {
+    auto opened = TopicWriter::open(settings, files, clock);
+    ASSERT_TRUE(opened) << opened.error().what;
+    writer = *std::move(opened);
+  }
+  std::string write(std::string_view record = "x") { return write(*writer, record); }
+  static std::string write(TopicWriter& to, std::string_view record) {
+    std::vector<TopicWriter::Pending> one(1);
+    one[0].batch.add({record});
+    to.write(one);
+    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
+  }
+  void write_until_file(std::uint64_t sequence) {
+    while (writer->page().last_sequence < sequence)
+      ASSERT_EQ(write(std::string(3000, 'x')), "stored");
+  }
+  // The writer ends, and what the disk had not synced may be lost.
+  void lose_power() {
+    writer.reset();
+    std::mt19937_64 random(1);
+    after = disk.crash(random);
+    open(*after);
+  }
+
+  io::MemoryFileSystem disk;
+  FakeClock clock{1'700'000'000'000'000};
+  TopicSettings settings{.folder = kFolder,
+                         .segment_bytes = kSegmentBytes,
+                         .pool_segments = 0,
+                         .options = {.partitions = 1}};
+  std::unique_ptr<io::MemoryFileSystem> after;
+  std::unique_ptr<TopicWriter> writer;
+};
+
 // What is not synced is never more than a MiB: syncs of others would wait for it.
 TEST(MakeReadyFile, SyncsEachMebibyte) {
   io::MemoryFileSystem disk;
@@ -25,45 +62,28 @@ TEST(MakeReadyFile, SyncsEachMebibyte) {
   EXPECT_EQ(*disk.read_file("ready"), std::string((2 << 20) + 5, '\0'));
 }
 
-TEST(TopicWriter, AFailedSyncEndsTheWriterAndLosesNothingThatWasAcknowledged) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{
-      .folder = kFolder, .segment_bytes = kSegmentBytes, .options = {.partitions = 1}};
-  const auto write = [](TopicWriter& writer) {
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({"record"});
-    writer.write(one);
-    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
-  };
-  auto writer = *TopicWriter::open(settings, disk, clock);
-  EXPECT_EQ(write(*writer), "stored");
+TEST_F(TopicWriterTest, AFailedSyncEndsTheWriterAndLosesNothingThatWasAcknowledged) {
+  open();
+  EXPECT_EQ(write(), "stored");
   disk.fail_next_sync = true;
-  EXPECT_EQ(write(*writer), "Indeterminate");
+  EXPECT_EQ(write(), "Indeterminate");
   EXPECT_TRUE(writer->is_poisoned());
-  EXPECT_EQ(write(*writer), "Unavailable") << "a sync is never tried again";
-  writer.reset();
-  std::mt19937_64 random(1);
-  const auto after = disk.crash(random);
-  writer = *TopicWriter::open(settings, *after, clock);
+  EXPECT_EQ(write(), "Unavailable") << "a sync is never tried again";
+  lose_power();
   EXPECT_EQ(writer->page().partitions[0].end, 1u);
-  EXPECT_EQ(write(*writer), "stored");
+  EXPECT_EQ(write(), "stored");
 }
 
 // Whole pages, or each group in a file that was written long ago would wait for a read.
-TEST(TopicWriter, WhatFollowsAGroupInItsPageBecomesZeros) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  auto writer = *TopicWriter::open({.folder = kFolder, .options = {.partitions = 1}}, disk, clock);
+TEST_F(TopicWriterTest, WhatFollowsAGroupInItsPageBecomesZeros) {
+  settings.segment_bytes = 64 << 10;
+  open();
   const std::string path = segment_path(kFolder, 1);
   const std::string_view former[] = {"the former life of the file"};
   for (const std::uint64_t at : {8190, 8193, 16'384})
     ASSERT_TRUE((*disk.open(path, io::OpenMode::ReadWrite))->write_at(at, former));
   for (const std::size_t bytes : {3000u, 2000u}) {
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({std::string(bytes, 'x')});
-    writer->write(one);
-    ASSERT_TRUE(one[0].outcome);
+    ASSERT_EQ(write(std::string(bytes, 'x')), "stored");
     const std::uint64_t end = writer->page().durable_end;
     const std::string file = *disk.read_file(path);
     const std::uint64_t page_end = (end + kPageBytes - 1) / kPageBytes * kPageBytes;
@@ -72,18 +92,8 @@ TEST(TopicWriter, WhatFollowsAGroupInItsPageBecomesZeros) {
   }
 }
 
-TEST(TopicWriter, AfterAFailedSyncItGoesOnInANewFileBehindWhatIsDurable) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{
-      .folder = kFolder, .segment_bytes = kSegmentBytes, .options = {.partitions = 1}};
-  auto writer = *TopicWriter::open(settings, disk, clock);
-  const auto write = [&](std::string_view record) {
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({record});
-    writer->write(one);
-    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
-  };
+TEST_F(TopicWriterTest, AfterAFailedSyncItGoesOnInANewFileBehindWhatIsDurable) {
+  open();
   EXPECT_EQ(write("first"), "stored");
   disk.fail_next_sync = true;
   EXPECT_EQ(write("lost"), "Indeterminate");
@@ -108,27 +118,14 @@ TEST(TopicWriter, AfterAFailedSyncItGoesOnInANewFileBehindWhatIsDurable) {
   }
   EXPECT_EQ(found, (std::vector<std::string>{"first", "second"}));
   // And so it is found after a power loss.
-  writer.reset();
-  std::mt19937_64 random(1);
-  const auto after = disk.crash(random);
-  writer = *TopicWriter::open(settings, *after, clock);
+  lose_power();
   EXPECT_EQ(writer->page().partitions[0].end, 2u);
   EXPECT_EQ(writer->quarantine().bytes(), 0u);
 }
 
 // The disk may have lost what was acknowledged before the error, too: that is read from it again.
-TEST(TopicWriter, AfterAFailedSyncWhatWasAcknowledgedIsVerified) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{
-      .folder = kFolder, .segment_bytes = kSegmentBytes, .options = {.partitions = 1}};
-  auto writer = *TopicWriter::open(settings, disk, clock);
-  const auto write = [&](std::string_view record) {
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({record});
-    writer->write(one);
-    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
-  };
+TEST_F(TopicWriterTest, AfterAFailedSyncWhatWasAcknowledgedIsVerified) {
+  open();
   EXPECT_EQ(write("first"), "stored");
   EXPECT_EQ(write("second"), "stored");
   disk.flip_bit(segment_path(kFolder, 1), 8 * (segment_header_bytes(1) + kFrameHeaderBytes + 5));
@@ -138,33 +135,21 @@ TEST(TopicWriter, AfterAFailedSyncWhatWasAcknowledgedIsVerified) {
   clock.advance(2 * kMicrosPerSecond);
   EXPECT_EQ(write("third"), "stored");
   EXPECT_EQ(writer->quarantine().bytes(), kFrameHeaderBytes + 16);
-  std::mt19937_64 random(1);
-  const auto after = disk.crash(random);
-  writer.reset();
-  writer = *TopicWriter::open(settings, *after, clock);
+  lose_power();
   EXPECT_EQ(writer->quarantine().bytes(), kFrameHeaderBytes + 16) << "recorded at once";
 }
 
 // Attempts to begin a new file leave nothing behind.
-TEST(TopicWriter, WhileItCannotBeginANewFileTheDiskDoesNotFillUp) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{.folder = kFolder,
-                               .segment_bytes = kSegmentBytes,
-                               .pool_segments = 0,
-                               .options = {.partitions = 1}};
-  auto writer = *TopicWriter::open(settings, disk, clock);
+TEST_F(TopicWriterTest, WhileItCannotBeginANewFileTheDiskDoesNotFillUp) {
+  open();
   const auto used = [&] { return disk.list(kFolder)->size(); };
-  std::vector<TopicWriter::Pending> one(1);
-  one[0].batch.add({"x"});
   disk.fail_next_sync = true;
-  writer->write(one);
+  EXPECT_EQ(write(), "Indeterminate");
   const std::size_t before = used();
   for (int i = 0; i < 5; ++i) {
     clock.advance(2 * kMicrosPerSecond);
     disk.fail_next_sync = true;
-    writer->write(one);
-    EXPECT_FALSE(one[0].outcome);
+    EXPECT_EQ(write(), "Unavailable");
   }
   EXPECT_EQ(used(), before);
 }
@@ -190,52 +175,32 @@ TEST(DiskMarks, AreTheReserveTwiceThatAndTheLastBytes) {
   EXPECT_EQ(critical_bytes(64 << 20), 384u << 20);
 }
 
-TEST(TopicWriter, AtTheCriticalMarkEventsAreRefusedAndConfigurationIsNot) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  TopicSettings settings{.folder = kFolder,
-                         .segment_bytes = kSegmentBytes,
-                         .pool_segments = 4,
-                         .reserve_bytes = 2'000'000,
-                         .critical_bytes = 1'000'000,
-                         .options = {.partitions = 1, .refuse_at = DiskMark::Critical}};
-  auto events = *TopicWriter::open(settings, disk, clock);
+TEST_F(TopicWriterTest, AtTheCriticalMarkEventsAreRefusedAndConfigurationIsNot) {
+  settings.pool_segments = 4;
+  settings.reserve_bytes = 2'000'000;
+  settings.critical_bytes = 1'000'000;
+  settings.options.refuse_at = DiskMark::Critical;
+  open();
   settings.folder = "log/config";
   settings.options.refuse_at.reset();
-  auto config = *TopicWriter::open(settings, disk, clock);
-  const auto write = [](TopicWriter& to) {
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({"x"});
-    to.write(one);
-    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
-  };
-  EXPECT_EQ(write(*events), "stored");
+  const auto config = *TopicWriter::open(settings, disk, clock);
+  EXPECT_EQ(write(), "stored");
   EXPECT_TRUE(config->wanted_ready_file());
   disk.capacity = 900'000;
   clock.advance(2 * kMicrosPerSecond);
-  EXPECT_EQ(write(*events), "ResourceExhausted");
-  EXPECT_EQ(write(*config), "stored");
+  EXPECT_EQ(write(), "ResourceExhausted");
+  EXPECT_EQ(write(*config, "x"), "stored");
   EXPECT_FALSE(config->wanted_ready_file()) << "the pool takes nothing more";
   disk.capacity = UINT64_MAX;
   clock.advance(2 * kMicrosPerSecond);
-  EXPECT_EQ(write(*events), "stored");
+  EXPECT_EQ(write(), "stored");
 }
 
-TEST(TopicWriter, OnADiskThatFillsUpFilesGivenUpMakeRoom) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{.folder = kFolder,
-                               .segment_bytes = kSegmentBytes,
-                               .pool_segments = 4,
-                               .reserve_bytes = 1'000'000,
-                               .options = {.partitions = 1}};
-  auto writer = *TopicWriter::open(settings, disk, clock);
-  while (writer->page().last_sequence < 6) {
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({std::string(3000, 'x')});
-    writer->write(one);
-    ASSERT_TRUE(one[0].outcome);
-  }
+TEST_F(TopicWriterTest, OnADiskThatFillsUpFilesGivenUpMakeRoom) {
+  settings.pool_segments = 4;
+  settings.reserve_bytes = 1'000'000;
+  open();
+  write_until_file(6);
   disk.capacity = 900'000;
   clock.advance(2 * kMicrosPerSecond);
   writer->set_retention(std::chrono::hours(0), 1);
@@ -245,21 +210,10 @@ TEST(TopicWriter, OnADiskThatFillsUpFilesGivenUpMakeRoom) {
       std::ranges::count_if(names, [](const auto& name) { return name.starts_with("pool-"); }), 1);
 }
 
-TEST(TopicWriter, AFileIsGivenUpOnceReadersAreTold) {
-  io::MemoryFileSystem disk;
+TEST_F(TopicWriterTest, AFileIsGivenUpOnceReadersAreTold) {
   io::FaultyFileSystem files(disk);
-  FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{.folder = kFolder,
-                               .segment_bytes = kSegmentBytes,
-                               .pool_segments = 0,
-                               .options = {.partitions = 1}};
-  auto writer = *TopicWriter::open(settings, files, clock);
-  while (writer->page().last_sequence < 3) {
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({std::string(3000, 'x')});
-    writer->write(one);
-    ASSERT_TRUE(one[0].outcome);
-  }
+  open(files);
+  write_until_file(3);
   writer->set_retention(std::chrono::hours(0), 1);
   files.fail({.call = io::Call::Write, .first = 1, .count = 3});
   for (int i = 0; i < 3; ++i) EXPECT_FALSE(writer->expire());
@@ -268,47 +222,26 @@ TEST(TopicWriter, AFileIsGivenUpOnceReadersAreTold) {
   EXPECT_EQ(writer->page().first_sequence, 3u);
   EXPECT_FALSE(disk.exists(segment_path(kFolder, 1)));
   EXPECT_FALSE(disk.exists(segment_path(kFolder, 2)));
+  writer.reset();  // before `files`
 }
 
-TEST(TopicWriter, AFullDiskRefusesAndLaterGoesOn) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{.folder = kFolder,
-                               .segment_bytes = kSegmentBytes,
-                               .pool_segments = 0,
-                               .options = {.partitions = 1}};
-  auto writer = *TopicWriter::open(settings, disk, clock);
-  const auto write = [&] {
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({std::string(3000, 'x')});
-    writer->write(one);
-    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
-  };
-  EXPECT_EQ(write(), "stored");
-  EXPECT_EQ(write(), "stored");
+TEST_F(TopicWriterTest, AFullDiskRefusesAndLaterGoesOn) {
+  open();
+  const std::string record(3000, 'x');
+  EXPECT_EQ(write(record), "stored");
+  EXPECT_EQ(write(record), "stored");
   disk.capacity = 1000;  // no new file fits
-  EXPECT_EQ(write(), "ResourceExhausted");
+  EXPECT_EQ(write(record), "ResourceExhausted");
   EXPECT_FALSE(writer->is_poisoned());
   disk.capacity = UINT64_MAX;
-  EXPECT_EQ(write(), "stored");
+  EXPECT_EQ(write(record), "stored");
 }
 
-TEST(TopicWriter, TheReserveIsLeftToOthers) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{
-      .folder = kFolder,
-      .segment_bytes = kSegmentBytes,
-      .pool_segments = 0,
-      .reserve_bytes = 1'000'000,
-      .options = {.partitions = 1, .ticks = true, .refuse_at = DiskMark::Reserve}};
-  auto writer = *TopicWriter::open(settings, disk, clock);
-  const auto write = [&] {
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({"x"});
-    writer->write(one);
-    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
-  };
+TEST_F(TopicWriterTest, TheReserveIsLeftToOthers) {
+  settings.reserve_bytes = 1'000'000;
+  settings.options.ticks = true;
+  settings.options.refuse_at = DiskMark::Reserve;
+  open();
   EXPECT_EQ(write(), "stored");
   disk.capacity = 900'000;
   clock.advance(2 * kMicrosPerSecond);
@@ -319,23 +252,16 @@ TEST(TopicWriter, TheReserveIsLeftToOthers) {
   EXPECT_EQ(write(), "stored");
 }
 
-TEST(TopicWriter, TheReserveIsFivePercentOfALargeDisk) {
-  io::MemoryFileSystem disk;
-  FakeClock clock(1'700'000'000'000'000);
-  const TopicSettings settings{.folder = kFolder,
-                               .segment_bytes = 1 << 20,
-                               .pool_segments = 0,
-                               .reserve_bytes = 1,
-                               .options = {.partitions = 1, .refuse_at = DiskMark::Reserve}};
-  auto writer = *TopicWriter::open(settings, disk, clock);
+TEST_F(TopicWriterTest, TheReserveIsFivePercentOfALargeDisk) {
+  settings.segment_bytes = 1 << 20;
+  settings.reserve_bytes = 1;
+  settings.options.refuse_at = DiskMark::Reserve;
+  open();
   const auto outcome_at = [&](std::uint64_t free) {
     const std::uint64_t used = disk.capacity - disk.disk_space(kFolder)->free;
     disk.capacity = used + free;
     clock.advance(2 * kMicrosPerSecond);
-    std::vector<TopicWriter::Pending> one(1);
-    one[0].batch.add({"x"});
-    writer->write(one);
-    return one[0].outcome ? "stored" : std::string(to_string(one[0].outcome.error().kind));
+    return write();
   };
   EXPECT_EQ(outcome_at(40'000), "ResourceExhausted") << "the segment takes 1 MiB, 40 kB are 3.7 %";
   EXPECT_EQ(outcome_at(60'000), "stored") << "5.4 %";
