@@ -418,11 +418,14 @@ TEST_F(LocalLogTest, TheNextGroupIsNotBegunBeforeItIsStarted) {
   std::atomic<int> done{0};
   const auto count = [&](Result<Appended> result) { done += result ? 1 : 0; };
   for (int i = 0; i < 10; ++i) {
+    std::promise<void> is_gathering;
     to->append(0, batch_of({"a"}), [&](Result<Appended> result) {
       count(std::move(result));
       to->enqueue(0, batch_of({"b"}), count);
+      is_gathering.set_value();
     });
-    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    is_gathering.get_future().wait();
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));  // for a committer that would begin
     to->enqueue(0, batch_of({"c"}), count);
     append(*to, 0, {"d"});
     EXPECT_EQ(done.load(), 3 * (i + 1));

@@ -33,11 +33,11 @@ class TopicWriterTest : public testing::Test {
     while (writer->page().last_sequence < sequence)
       ASSERT_EQ(write(std::string(3000, 'x')), "stored");
   }
-  // The writer ends, and what the disk had not synced may be lost.
+  // What the disk had not synced may be lost; the writer does not get to end before.
   void lose_power() {
-    writer.reset();
     std::mt19937_64 random(1);
     after = disk.crash(random);
+    writer.reset();
     open(*after);
   }
 
